@@ -1,0 +1,114 @@
+/**
+ * The configuration of the chain: who is a member, in which order, in which epoch. Pure.
+ * It is the content of the znode `/catena/<cluster>/chain`, the only truth about membership, and is
+ * changed only by compare-and-set on the version that was read.
+ *
+ * Invariant: of two configurations of one cluster the newer one has the higher epoch, and keeps at
+ * least one member (by serverId) of the one before it.
+ */
+
+/** A server as the chain knows it: a restart is another incarnation, so another member. */
+export interface Member {
+  /** Made with the data directory and kept in it. */
+  readonly serverId: string;
+  /** Made at each process start. */
+  readonly incarnation: string;
+  /** `host:port` for clients and servers. */
+  readonly address: string;
+}
+
+export type ChangeKind = 'first' | 'removal' | 'admission' | 'restart' | 'leave' | 'fence';
+
+export interface Configuration {
+  readonly clusterId: string;
+  /** Raised by the operator's `recover` only: a new history that may lack writes of the old one. */
+  readonly generation: number;
+  readonly epoch: number;
+  /** Random: two configurations with one epoch and different ids prove that ZooKeeper went back. */
+  readonly configId: string;
+  /** Head first, tail last; never empty. */
+  readonly members: readonly Member[];
+  /** Who left by agreement with exactly this epoch: nobody need wait for their leases. */
+  readonly left: readonly Member[];
+  /** Why this configuration was written; for people, and for the log line at adoption. */
+  readonly change: { readonly kind: ChangeKind; readonly reason: string; readonly by: string };
+  /** The newest epoch (this one included) that restarted members formed; 0 for none. Below it, logs may be cut. */
+  readonly restartEpoch: number;
+}
+
+/** The same process of the same server. */
+export function sameMember(
+  a: Pick<Member, 'serverId' | 'incarnation'>,
+  b: Pick<Member, 'serverId' | 'incarnation'>,
+): boolean {
+  return a.serverId === b.serverId && a.incarnation === b.incarnation;
+}
+
+/** The member's position in the chain, 0 for the head, or -1. */
+export function positionOf(
+  configuration: Configuration,
+  self: Pick<Member, 'serverId' | 'incarnation'>,
+): number {
+  return configuration.members.findIndex((member) => sameMember(member, self));
+}
+
+export function formatConfiguration(configuration: Configuration): string {
+  return JSON.stringify(configuration);
+}
+
+/** Reads the znode's content. Anything that is not a whole, valid configuration is undefined, never a guess. */
+export function parseConfiguration(text: string): Configuration | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  return isConfiguration(value) ? value : undefined;
+}
+
+function isConfiguration(value: unknown): value is Configuration {
+  if (!isRecord(value)) return false;
+  const { change } = value;
+  return (
+    isText(value['clusterId']) &&
+    isCount(value['generation']) &&
+    isCount(value['epoch']) &&
+    value['epoch'] > 0 &&
+    isText(value['configId']) &&
+    isCount(value['restartEpoch']) &&
+    value['restartEpoch'] <= value['epoch'] &&
+    isMembers(value['members']) &&
+    value['members'].length > 0 &&
+    isMembers(value['left']) &&
+    isRecord(change) &&
+    isText(change['kind']) &&
+    typeof change['reason'] === 'string' &&
+    typeof change['by'] === 'string'
+  );
+}
+
+function isMembers(value: unknown): value is Member[] {
+  if (!Array.isArray(value)) return false;
+  const ids = new Set<unknown>();
+  for (const member of value as unknown[]) {
+    if (!isRecord(member)) return false;
+    const { serverId, incarnation, address } = member;
+    if (!isText(serverId) || !isText(incarnation) || !isText(address)) return false;
+    if (ids.has(serverId)) return false;
+    ids.add(serverId);
+  }
+  return true;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value.length > 0;
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}

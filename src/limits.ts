@@ -1,0 +1,44 @@
+/**
+ * Every limit of the service, each with its unit in its name. A breach of one is answered with a
+ * typed error that carries the number (see errors.ts). Nothing elsewhere may hide a limit of its own.
+ */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** What one key, value and frame may weigh. */
+export const keyBytesMax = 4 * KiB;
+export const valueBytesMax = 8 * MiB;
+export const frameBytesMax = 16 * MiB;
+
+/** One log record (= one batch = one Append frame); a single larger op is a batch of its own. */
+export const batchBytesMax = 1 * MiB;
+export const batchOpsMax = 8192;
+
+/** Requests in flight on one client connection; past it the socket is not read. */
+export const requestsInFlightMax = 4096;
+/** Bytes at the head that the chain has not acknowledged; past it client sockets are not read. */
+export const unacknowledgedBytesMax = 64 * MiB;
+/** Committed entries kept in memory, so that a short resend needs no disk. */
+export const recentBytesMax = 16 * MiB;
+/** Bytes under way to one learner before it acknowledges. */
+export const transferWindowBytes = 4 * MiB;
+/** One page of a streamed answer (keys, table) and one chunk of a snapshot. */
+export const pageBytesMax = 256 * KiB;
+/** Bytes waiting in one connection's output before a stream to it pauses. */
+export const outputHighWaterBytes = 1 * MiB;
+
+export const connectionsMax = 20_000;
+export const listenBacklog = 4096;
+/** A connection that has not said who it is after this long is closed. */
+export const handshakeTimeoutMs = 5_000;
+
+/** Chain timing. The default lease is D of the design; each of the others is derived from it. */
+export const leaseMsDefault = 500;
+export const leaseMsMin = 50;
+export const leaseMsMax = 60_000;
+/** The part of a lease that clocks may differ by: a lease counts for D * (1 - margin). */
+export const leaseMargin = 0.1;
+
+/** Client defaults. */
+export const clientTimeoutMsDefault = 5_000;
