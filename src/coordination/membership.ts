@@ -1,0 +1,123 @@
+/**
+ * The rules by which one configuration follows another (R1, R2, R3, R5, R10). Pure: each function
+ * takes the configuration that was read and gives the one to write in its place, by compare-and-set.
+ *
+ * Invariant: epoch + 1, a new configId, at least one old member (by serverId) kept.
+ */
+import { type ChangeKind, type Configuration, type Member, sameMember } from './configuration.js';
+import type { Registration } from './coordinator.js';
+
+export interface ChangeBy {
+  /** Random, unique. */
+  readonly configId: string;
+  /** Address of the writer. */
+  readonly by: string;
+  readonly reason: string;
+}
+
+/** The first configuration of a cluster: this server alone (R4). */
+export function firstConfiguration(
+  clusterId: string,
+  self: Member,
+  change: ChangeBy,
+): Configuration {
+  return {
+    clusterId,
+    generation: 1,
+    epoch: 1,
+    configId: change.configId,
+    members: [self],
+    left: [],
+    change: { kind: 'first', reason: change.reason, by: change.by },
+    restartEpoch: 0,
+  };
+}
+
+/** Without the removed ones, the order of the rest kept (R2). Undefined if nobody would stay. */
+export function withoutMembers(
+  current: Configuration,
+  removed: readonly Member[],
+  change: ChangeBy,
+): Configuration | undefined {
+  const members = current.members.filter(
+    (member) => !removed.some((gone) => sameMember(gone, member)),
+  );
+  return members.length === 0 ? undefined : next(current, members, [], 'removal', change);
+}
+
+/** With the learner at the tail's end (R3). */
+export function withLearner(
+  current: Configuration,
+  learner: Member,
+  change: ChangeBy,
+): Configuration {
+  return next(current, [...current.members, learner], [], 'admission', change);
+}
+
+/** The same members: only decides a compare-and-set whose outcome is unknown (R3). */
+export function fenced(current: Configuration, change: ChangeBy): Configuration {
+  return next(current, current.members, [], 'fence', change);
+}
+
+/** Without the leaver, who is named so that nobody waits for its leases (R10). Undefined for the last one. */
+export function withoutLeaver(
+  current: Configuration,
+  leaver: Member,
+  change: ChangeBy,
+): Configuration | undefined {
+  const members = current.members.filter((member) => !sameMember(member, leaver));
+  return members.length === 0 ? undefined : next(current, members, [leaver], 'leave', change);
+}
+
+/**
+ * The returned members in the old order under their new incarnations (R5 b; with one of them, R5 a).
+ * Members that did not return are dropped.
+ */
+export function revived(
+  current: Configuration,
+  returned: readonly Member[],
+  change: ChangeBy,
+): Configuration {
+  const members = current.members.flatMap((old) => {
+    const back = returned.find((member) => member.serverId === old.serverId);
+    return back === undefined ? [] : [{ ...back }];
+  });
+  const configuration = next(current, members, [], 'restart', change);
+  return { ...configuration, restartEpoch: configuration.epoch };
+}
+
+/**
+ * How a member stands by what is registered (a hint): alive as listed, restarted (another incarnation
+ * of the server is registered, which proves the listed one dead), or gone.
+ */
+export function standingOf(
+  member: Member,
+  registered: readonly Registration[],
+): 'alive' | 'restarted' | 'gone' {
+  let standing: 'alive' | 'restarted' | 'gone' = 'gone';
+  for (const server of registered) {
+    if (server.serverId !== member.serverId) continue;
+    if (server.incarnation === member.incarnation) return 'alive';
+    standing = 'restarted';
+  }
+  return standing;
+}
+
+function next(
+  current: Configuration,
+  members: readonly Member[],
+  left: readonly Member[],
+  kind: ChangeKind,
+  change: ChangeBy,
+): Configuration {
+  return {
+    clusterId: current.clusterId,
+    generation: current.generation,
+    epoch: current.epoch + 1,
+    configId: change.configId,
+    members,
+    left,
+    change: { kind, reason: change.reason, by: change.by },
+    restartEpoch: current.restartEpoch,
+  };
+}

@@ -1,0 +1,163 @@
+/**
+ * The tail's side of a join (R3): feeds learners, closes the gate on one that is close, and has it
+ * admitted when it has acked all that was in the tail's log when the gate closed.
+ *
+ * Invariant: once a compare-and-set of an admission was sent, only the adoption of another
+ * configuration ends the gate. A read that still shows the old one proves nothing.
+ */
+import { type Member, sameMember } from '../coordination/configuration.js';
+import type { Registration } from '../coordination/coordinator.js';
+import type { ChainLease } from './chain-lease.js';
+import type { Core, Link } from './core.js';
+import type { PeerBody } from './messages.js';
+import type { Replication } from './replication.js';
+import { Sender } from './sender.js';
+
+/** A learner this many seqs behind is close: what is under way in a moment of load. */
+const closeSeqs = 20_000;
+
+export class Admission {
+  readonly #core: Core;
+  readonly #replication: Replication;
+  readonly #lease: ChainLease;
+  readonly #feeds = new Map<Link, Sender>();
+  /** A learner that let a gate time out is not gated again before this. */
+  #notBeforeMs = 0;
+
+  constructor(core: Core, replication: Replication, lease: ChainLease) {
+    this.#core = core;
+    this.#replication = replication;
+    this.#lease = lease;
+  }
+
+  /** Another configuration was adopted: whatever was under way has been decided. */
+  reset(): void {
+    this.#core.gate = undefined;
+    this.#notBeforeMs = 0;
+    for (const link of this.#feeds.keys()) {
+      this.#core.closeLink(link.id, 'the epoch changed; join again');
+    }
+    this.#feeds.clear();
+  }
+
+  /** Each learner under way: where it stands. For `chain`. */
+  *learners(): Iterable<{ serverId: string; acked: number; state: string }> {
+    for (const [link, sender] of this.#feeds) {
+      const gated = this.#core.gate?.sender === sender;
+      const state = gated ? 'gated' : sender.state;
+      yield { serverId: link.peer.serverId, acked: sender.acked, state };
+    }
+  }
+
+  onJoin(link: Link, body: PeerBody & { kind: 'join' }): void {
+    const { isTail, log, options } = this.#core;
+    // The learner matches against this log, so this log must be the head's already (REPORT T4).
+    if (!isTail || !this.#replication.settled) return;
+    if (this.#core.gate?.sender.link === link) return;
+    this.#drop(link);
+    const sender = new Sender(this.#core, link, true);
+    this.#feeds.set(link, sender);
+    const common = log.runs.commonWith(body.runs);
+    if (common >= body.commit && !options.prefersSnapshot(common)) {
+      this.#feedAfter(sender, common);
+      return;
+    }
+    sender.state = 'snapshot';
+    this.#core.note('info', 'sending a snapshot to a learner', { learner: link.peer.serverId });
+    this.#core.emit({ kind: 'send-snapshot', link: link.id });
+  }
+
+  onSnapshotSent(link: Link, seq: number): void {
+    const sender = this.#feeds.get(link);
+    if (sender?.state !== 'snapshot') return;
+    this.#replication.senders.add(sender);
+    sender.startAfter(seq);
+    sender.sendCommit();
+  }
+
+  onLinkDown(link: Link): void {
+    this.#drop(link);
+    const { gate } = this.#core;
+    if (gate?.sender.link === link && gate.admission === 'none')
+      this.#openGate('learner went away');
+  }
+
+  /** Closes, opens or carries on a gate. The registry says which learners are alive. */
+  onTick(registered: readonly Registration[]): void {
+    const { gate } = this.#core;
+    if (gate === undefined) this.#considerGate(registered);
+    else if (gate.admission === 'none' && this.#gateIsLate()) this.#openGate('learner too slow');
+  }
+
+  /** The gated learner has acked all it must: it may be written into the chain. */
+  get admissible(): Member | undefined {
+    const { gate } = this.#core;
+    if (gate === undefined || gate.sender.acked < gate.endSeq) return undefined;
+    return gate.learner;
+  }
+
+  #considerGate(registered: readonly Registration[]): void {
+    const { configuration, options, now, log, isTail, serves } = this.#core;
+    if (!isTail || !serves || !this.#replication.settled) return;
+    if (configuration === undefined || configuration.members.length >= options.replicas) return;
+    if (now.monotonicMs < this.#notBeforeMs) return;
+    for (const server of registered) {
+      for (const [link, sender] of this.#feeds) {
+        if (!sameMember(server, link.peer) || server.state === 'leaving') continue;
+        if (sender.state !== 'live' || log.lastSeq - sender.acked > closeSeqs) continue;
+        // Ordered by age in the registry: the oldest learner that is close goes first.
+        const { serverId, incarnation, address } = server;
+        this.#closeGate({ serverId, incarnation, address }, sender);
+        return;
+      }
+    }
+  }
+
+  #closeGate(learner: Member, sender: Sender): void {
+    this.#core.gate = {
+      learner,
+      sender,
+      startedAt: this.#core.now,
+      endSeq: this.#core.log.lastSeq,
+      admission: 'none',
+    };
+    const upNumber = this.#lease.upNumber;
+    this.#core.send(sender.link.id, { kind: 'gate', upNumber });
+    this.#lease.onGateClosed(sender.link);
+    this.#core.note('debug', 'gate closed', { learner: learner.address });
+  }
+
+  #openGate(reason: string): void {
+    const { gate } = this.#core;
+    if (gate === undefined) return;
+    this.#core.gate = undefined;
+    this.#lease.onGateOpened();
+    this.#notBeforeMs = this.#core.now.monotonicMs + this.#core.options.timing.gateMs;
+    if (this.#feeds.has(gate.sender.link)) {
+      this.#core.send(gate.sender.link.id, { kind: 'ungate' });
+    }
+    this.#core.note('info', 'gate opened', { learner: gate.learner.address, reason });
+    this.#replication.advance();
+  }
+
+  #gateIsLate(): boolean {
+    const { gate, now, options } = this.#core;
+    if (gate === undefined) return false;
+    const sinceMs = now.monotonicMs - gate.startedAt.monotonicMs;
+    return sinceMs > options.timing.gateMs && gate.sender.acked < gate.endSeq;
+  }
+
+  #feedAfter(sender: Sender, seq: number): void {
+    this.#core.send(sender.link.id, { kind: 'catch-up', seq });
+    this.#replication.senders.add(sender);
+    sender.startAfter(seq);
+    sender.sendCommit();
+  }
+
+  #drop(link: Link): void {
+    const sender = this.#feeds.get(link);
+    if (sender === undefined) return;
+    this.#feeds.delete(link);
+    this.#replication.senders.delete(sender);
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * Which epoch each entry of a log was first logged in, as runs: one small pair an epoch, never one
+ * an entry. Two logs of one cluster that hold the same (seq, epoch) hold the same entries up to
+ * there (log matching), so comparing runs finds the last common entry without reading a log.
+ *
+ * Invariant: epochs strictly rise from run to run, lastSeq strictly rises, runs cover 1..lastSeq.
+ */
+import { invariant } from './invariant.js';
+
+export interface EpochRun {
+  readonly epoch: number;
+  /** The last seq of this epoch that the log holds. */
+  readonly lastSeq: number;
+}
+
+export class EpochRuns {
+  #runs: EpochRun[];
+
+  constructor(runs: readonly EpochRun[] = []) {
+    this.#runs = [...runs];
+  }
+
+  /** 0 for an empty log. */
+  get lastSeq(): number {
+    return this.#runs.at(-1)?.lastSeq ?? 0;
+  }
+
+  /** 0 for an empty log. */
+  get lastEpoch(): number {
+    return this.#runs.at(-1)?.epoch ?? 0;
+  }
+
+  /** The log now ends at `lastSeq`, with an entry of `epoch`. */
+  extend(epoch: number, lastSeq: number): void {
+    const last = this.#runs.at(-1);
+    invariant(last === undefined || epoch >= last.epoch, 'epochs never fall along a log');
+    invariant(lastSeq > this.lastSeq, 'a log only grows at its end');
+    if (last?.epoch === epoch) this.#runs.pop();
+    this.#runs.push({ epoch, lastSeq });
+  }
+
+  /** Forgets everything after `seq`. */
+  cut(seq: number): void {
+    while (this.lastSeq > seq) {
+      const run = this.#runs.pop() as EpochRun;
+      if (this.lastSeq < seq) this.#runs.push({ epoch: run.epoch, lastSeq: seq });
+    }
+  }
+
+  /** The epoch of the entry at `seq`; 0 when the log does not hold it. */
+  epochAt(seq: number): number {
+    if (seq < 1 || seq > this.lastSeq) return 0;
+    let low = 0;
+    let high = this.#runs.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#runs[middle] as EpochRun).lastSeq >= seq) high = middle;
+      else low = middle + 1;
+    }
+    return (this.#runs[low] as EpochRun).epoch;
+  }
+
+  /** The runs that reach to `seq` or beyond: what a peer needs to find the last common entry above it. */
+  from(seq: number): EpochRun[] {
+    return this.#runs.filter((run) => run.lastSeq >= seq);
+  }
+
+  /** The runs of the log cut at `seq`. */
+  upTo(seq: number): EpochRun[] {
+    const copy = new EpochRuns(this.#runs);
+    copy.cut(seq);
+    return copy.#runs;
+  }
+
+  /**
+   * The last seq that this log and the other one have in common, given the other one's newest runs
+   * (`from` of its commit index). 0 when nothing of them matches; whether that is a cut below what
+   * the other one knows to be committed is for the other one to judge.
+   */
+  commonWith(theirs: readonly EpochRun[]): number {
+    for (let index = theirs.length - 1; index >= 0; index--) {
+      const their = theirs[index] as EpochRun;
+      const position = this.#runs.findIndex((run) => run.epoch === their.epoch);
+      if (position < 0) continue;
+      return Math.min((this.#runs[position] as EpochRun).lastSeq, their.lastSeq);
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * The learner's side of a join (R3, R12): asks the tail to be fed, keeps the longest prefix that
+ * matches by epoch, acks what it has on disk, and joins the proof of the chain while gated. It
+ * answers no reads and counts for nothing before a configuration lists it.
+ */
+import { sameMember } from '../coordination/configuration.js';
+import { InvariantError } from '../errors.js';
+import type { ChainLease } from './chain-lease.js';
+import type { Core, Link } from './core.js';
+import { type EpochRun, EpochRuns } from './epoch-runs.js';
+import type { Reads } from './reads.js';
+import type { Replication } from './replication.js';
+
+export class Learning {
+  readonly #core: Core;
+  readonly #replication: Replication;
+  readonly #lease: ChainLease;
+  readonly #reads: Reads;
+  #tailLink: Link | undefined;
+  /** Something came back for the join; until then it is asked again. */
+  #answered = false;
+
+  constructor(core: Core, replication: Replication, lease: ChainLease, reads: Reads) {
+    this.#core = core;
+    this.#replication = replication;
+    this.#lease = lease;
+    this.#reads = reads;
+  }
+
+  reset(): void {
+    this.#tailLink = undefined;
+    this.#answered = false;
+  }
+
+  /** Finds or keeps the link to the tail, and asks until fed. */
+  onTick(): void {
+    const { role, tail, configuration, isCurrent } = this.#core;
+    if (role !== 'learner' || configuration === undefined || tail === undefined) return;
+    if (!isCurrent) return;
+    if (this.#tailLink === undefined) {
+      for (const link of this.#core.links.values()) {
+        if (link.dialed && sameMember(link.peer, tail)) this.#tailLink = link;
+      }
+    }
+    if (this.#tailLink !== undefined && !this.#answered) this.#join(this.#tailLink);
+  }
+
+  onLink(link: Link): void {
+    const { role, tail } = this.#core;
+    if (role !== 'learner' || tail === undefined || !sameMember(link.peer, tail)) return;
+    this.#tailLink = link;
+    this.#answered = false;
+    this.onTick();
+  }
+
+  onLinkDown(link: Link): void {
+    if (this.#tailLink === link) this.reset();
+  }
+
+  onCatchUp(link: Link, seq: number): void {
+    if (link !== this.#tailLink) return;
+    const { log } = this.#core;
+    if (seq < log.commit) {
+      throw new InvariantError(
+        `the tail's log ends or differs after ${seq}, committed here: ${log.commit}`,
+      );
+    }
+    this.#answered = true;
+    this.#replication.cut(seq, 'not in the log of the tail; it was never acknowledged');
+    this.#replication.feedFrom(link);
+  }
+
+  /** The whole table came as a snapshot: what the log held before is replaced by it. */
+  onSnapshotInstalled(link: Link, runs: readonly EpochRun[]): void {
+    if (link !== this.#tailLink) return;
+    this.#core.log.reset(runs);
+    this.#reads.onCut(this.#core.log.lastSeq);
+    this.#answered = true;
+    this.#replication.feedFrom(link);
+    this.#core.note('info', 'snapshot installed', { seq: this.#core.log.lastSeq });
+  }
+
+  /** The tail has begun to send a snapshot: no need to ask again. */
+  onSnapshotBegun(link: Link, runs: readonly EpochRun[]): void {
+    if (link !== this.#tailLink) return;
+    this.#answered = true;
+    const { log } = this.#core;
+    const theirs = new EpochRuns(runs);
+    if (log.commit > 0 && theirs.epochAt(log.commit) !== log.runs.epochAt(log.commit)) {
+      throw new InvariantError(`the tail's snapshot lacks what is committed here at ${log.commit}`);
+    }
+  }
+
+  onGate(link: Link, upNumber: number): void {
+    if (link === this.#tailLink) this.#lease.joinProof(link, upNumber);
+  }
+
+  onUngate(link: Link): void {
+    if (link === this.#tailLink) this.#lease.setAbove(undefined);
+  }
+
+  #join(link: Link): void {
+    const { log } = this.#core;
+    const runs = log.runs.from(Math.max(log.commit, 1));
+    this.#core.send(link.id, { kind: 'join', runs, commit: log.commit });
+  }
+}

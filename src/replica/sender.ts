@@ -1,0 +1,113 @@
+/**
+ * Feeds one peer (the successor, or a learner) this replica's log in order over one link: from
+ * memory while it lasts, else from disk in pieces. Belongs to one epoch and one link, and so do the
+ * acks it counts.
+ *
+ * Invariant: acked < next <= lastSeq + 1; every entry below `next` was sent on this link or was there.
+ */
+import type { Core, Link } from './core.js';
+import type { Entry } from './entry.js';
+
+/** Read from the log at a time. */
+const readBytesMax = 1024 * 1024;
+
+export class Sender {
+  readonly link: Link;
+  /** The peer's own proof, on this link, in this epoch. */
+  acked = 0;
+  /** idle: the peer has not said yet what it has. reading: waits for the disk. snapshot: waits for one to be sent. */
+  state: 'idle' | 'live' | 'reading' | 'snapshot' = 'idle';
+
+  readonly #core: Core;
+  /** Whether more than a window of bytes may be under way: only to the successor, from memory. */
+  readonly #windowed: boolean;
+  #next = 1;
+  #commitSent = 0;
+  #outstandingBytes = 0;
+  readonly #outstanding: { lastSeq: number; bytes: number }[] = [];
+
+  constructor(core: Core, link: Link, windowed: boolean) {
+    this.#core = core;
+    this.link = link;
+    this.#windowed = windowed;
+  }
+
+  /** The seq that will be sent next. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /** The peer's log agrees with ours up to `seq`; feed it what comes after. */
+  startAfter(seq: number): void {
+    this.#next = seq + 1;
+    this.state = 'live';
+    this.pump();
+  }
+
+  /** Sends what there is, as far as the window allows. */
+  pump(): void {
+    const { log } = this.#core;
+    while (this.state === 'live' && this.#next <= log.lastSeq) {
+      if (this.#windowed && this.#outstandingBytes > this.#core.options.transferWindowBytes) return;
+      const entry = log.startingAt(this.#next);
+      if (entry === undefined) {
+        if (this.#outstandingBytes > this.#core.options.transferWindowBytes) return;
+        this.#readFromDisk();
+        return;
+      }
+      this.#send(entry);
+    }
+  }
+
+  onLogRead(entries: readonly Entry[]): void {
+    if (this.state !== 'reading') return;
+    this.state = 'live';
+    for (const entry of entries) {
+      // What was cut or sent otherwise in the meantime is of no use; the pump asks again.
+      if (entry.firstSeq !== this.#next) break;
+      if (this.#core.log.runs.epochAt(entry.lastSeq) !== entry.epoch) break;
+      this.#send(entry);
+    }
+    this.pump();
+  }
+
+  /** The caller has checked that (seq, epoch) is in our log. */
+  onAck(seq: number): void {
+    if (seq >= this.#next || seq <= this.acked) return;
+    this.acked = seq;
+    for (let first = this.#outstanding[0]; first !== undefined && first.lastSeq <= seq; ) {
+      this.#outstandingBytes -= first.bytes;
+      this.#outstanding.shift();
+      first = this.#outstanding[0];
+    }
+    this.pump();
+  }
+
+  /** Tells the peer the commit index, unless an append already did. */
+  sendCommit(): void {
+    if (this.state === 'idle' || this.state === 'snapshot') return;
+    const { commit } = this.#core.log;
+    if (commit <= this.#commitSent) return;
+    this.#commitSent = commit;
+    this.#core.send(this.link.id, { kind: 'commit', commit });
+  }
+
+  #send(entry: Entry): void {
+    const { commit } = this.#core.log;
+    this.#core.send(this.link.id, { kind: 'append', entry, commit });
+    this.#commitSent = commit;
+    this.#next = entry.lastSeq + 1;
+    this.#outstanding.push({ lastSeq: entry.lastSeq, bytes: entry.record.length });
+    this.#outstandingBytes += entry.record.length;
+  }
+
+  #readFromDisk(): void {
+    this.state = 'reading';
+    this.#core.emit({
+      kind: 'read-log',
+      link: this.link.id,
+      fromSeq: this.#next,
+      bytesMax: readBytesMax,
+    });
+  }
+}
