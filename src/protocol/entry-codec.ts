@@ -1,0 +1,36 @@
+/** Between entries of the replica and records of the log and the wire: the same bytes for both. */
+import { createRecord, decodeRecord, type LogRecord } from '../log/record.js';
+import type { Op } from '../machine/op.js';
+import type { RecordHeader } from '../replica/core.js';
+import type { Entry } from '../replica/entry.js';
+import { hashKey } from '../table/hash.js';
+import { decodeBatch, encodeBatch } from './messages.js';
+
+/** The record of a batch; what `ReplicaOptions.seal` asks for. */
+export function sealRecord(header: RecordHeader, ops: readonly Op[]): Uint8Array {
+  return createRecord(header, encodeBatch(ops)).bytes;
+}
+
+/** Throws DataDamagedError or ProtocolError when the bytes are no whole record. */
+export function entryOfBytes(bytes: Uint8Array): Entry {
+  return entryOf(decodeRecord(bytes));
+}
+
+export function entryOf(record: LogRecord): Entry {
+  const ops = decodeBatch(record.payload);
+  return {
+    epoch: record.epoch,
+    firstSeq: record.firstSeq,
+    lastSeq: record.lastSeq,
+    commit: record.commit,
+    ops,
+    keyHashes: keyHashesOf(ops),
+    record: record.bytes,
+  };
+}
+
+function keyHashesOf(ops: readonly Op[]): number[] {
+  const hashes: number[] = [];
+  for (const op of ops) if (op.kind !== 'epoch') hashes.push(hashKey(op.key));
+  return hashes;
+}

@@ -1,0 +1,141 @@
+/** What servers send each other, between bytes and the types of src/replica/messages.ts. */
+import type { EpochRun } from '../replica/epoch-runs.js';
+import type { PeerBody, PeerMessage } from '../replica/messages.js';
+import { entryOfBytes } from './entry-codec.js';
+import { bytesOf, decoded, type Fields, fieldsOf, listOf, malformed, numberOf, textOf } from './fields.js';
+import { peerType } from './schema.js';
+
+/** A snapshot on its way to a learner. The core never sees the chunks. */
+export type SnapshotBody =
+  | { readonly kind: 'snapshot-begin'; readonly runs: readonly EpochRun[]; readonly keys: number }
+  /** An encoded page of table entries. */
+  | { readonly kind: 'snapshot-chunk'; readonly chunk: Uint8Array }
+  | { readonly kind: 'snapshot-end'; readonly chunks: number };
+
+export interface Stamped<Body> {
+  readonly epoch: number;
+  readonly configId: string;
+  readonly body: Body;
+}
+
+/** The bytes of a message; for the same entry the record's bytes are taken as they are. */
+export function encodePeer({ epoch, configId, body }: Stamped<PeerBody | SnapshotBody>): Uint8Array {
+  const stamp = { epoch, configId };
+  switch (body.kind) {
+    case 'append':
+      return peerType.encode({ ...stamp, append: { record: body.entry.record, commit: body.commit } });
+    case 'hello':
+      return peerType.encode({ ...stamp, hello: {} });
+    case 'hello-answer':
+      return peerType.encode({ ...stamp, helloAnswer: body });
+    case 'settle':
+      return peerType.encode({ ...stamp, settle: body });
+    case 'ack':
+      return peerType.encode({ ...stamp, ack: body });
+    case 'commit':
+      return peerType.encode({ ...stamp, commit: body });
+    case 'down-beat':
+      return peerType.encode({ ...stamp, downBeat: body });
+    case 'up-beat':
+      return peerType.encode({ ...stamp, upBeat: body });
+    case 'ping':
+      return peerType.encode({ ...stamp, ping: {} });
+    case 'join':
+      return peerType.encode({ ...stamp, join: body });
+    case 'catch-up':
+      return peerType.encode({ ...stamp, catchUp: body });
+    case 'gate':
+      return peerType.encode({ ...stamp, gate: body });
+    case 'ungate':
+      return peerType.encode({ ...stamp, ungate: {} });
+    case 'stale':
+      return peerType.encode({ ...stamp, stale: {} });
+    case 'snapshot-begin':
+      return peerType.encode({ ...stamp, snapshotBegin: body });
+    case 'snapshot-chunk':
+      return peerType.encode({ ...stamp, snapshotChunk: body });
+    case 'snapshot-end':
+      return peerType.encode({ ...stamp, snapshotEnd: body });
+  }
+}
+
+/** Throws ProtocolError, or DataDamagedError for a bad record: the connection must be closed. */
+export function decodePeer(bytes: Uint8Array): PeerMessage | Stamped<SnapshotBody> {
+  const fields = decoded(peerType, bytes);
+  const stamp = { epoch: numberOf(fields, 'epoch'), configId: textOf(fields, 'configId') };
+  const snapshot = snapshotBodyOf(fields);
+  if (snapshot !== undefined) return { ...stamp, body: snapshot };
+  return { ...stamp, body: peerBodyOf(fields) };
+}
+
+export function isSnapshotMessage(
+  message: PeerMessage | Stamped<SnapshotBody>,
+): message is Stamped<SnapshotBody> {
+  return message.body.kind.startsWith('snapshot-');
+}
+
+function peerBodyOf(fields: Fields): PeerBody {
+  let of: Fields | undefined;
+  if ((of = fieldsOf(fields, 'append')) !== undefined) {
+    const entry = entryOfBytes(bytesOf(of, 'record'));
+    return { kind: 'append', entry, commit: numberOf(of, 'commit') };
+  }
+  if ((of = fieldsOf(fields, 'ack')) !== undefined) {
+    return { kind: 'ack', seq: numberOf(of, 'seq'), entryEpoch: numberOf(of, 'entryEpoch') };
+  }
+  if ((of = fieldsOf(fields, 'commit')) !== undefined) {
+    return { kind: 'commit', commit: numberOf(of, 'commit') };
+  }
+  if ((of = fieldsOf(fields, 'downBeat')) !== undefined) {
+    return { kind: 'down-beat', number: numberOf(of, 'number'), echo: numberOf(of, 'echo') };
+  }
+  if ((of = fieldsOf(fields, 'upBeat')) !== undefined) {
+    return { kind: 'up-beat', number: numberOf(of, 'number'), echo: numberOf(of, 'echo') };
+  }
+  return rareBodyOf(fields);
+}
+
+function rareBodyOf(fields: Fields): PeerBody {
+  let of: Fields | undefined;
+  if (fieldsOf(fields, 'ping') !== undefined) return { kind: 'ping' };
+  if (fieldsOf(fields, 'hello') !== undefined) return { kind: 'hello' };
+  if ((of = fieldsOf(fields, 'helloAnswer')) !== undefined) {
+    return { kind: 'hello-answer', runs: runsOf(of), commit: numberOf(of, 'commit') };
+  }
+  if ((of = fieldsOf(fields, 'settle')) !== undefined) {
+    return { kind: 'settle', seq: numberOf(of, 'seq') };
+  }
+  if ((of = fieldsOf(fields, 'join')) !== undefined) {
+    return { kind: 'join', runs: runsOf(of), commit: numberOf(of, 'commit') };
+  }
+  if ((of = fieldsOf(fields, 'catchUp')) !== undefined) {
+    return { kind: 'catch-up', seq: numberOf(of, 'seq') };
+  }
+  if ((of = fieldsOf(fields, 'gate')) !== undefined) {
+    return { kind: 'gate', upNumber: numberOf(of, 'upNumber') };
+  }
+  if (fieldsOf(fields, 'ungate') !== undefined) return { kind: 'ungate' };
+  if (fieldsOf(fields, 'stale') !== undefined) return { kind: 'stale' };
+  throw malformed('a server message without a known body');
+}
+
+function snapshotBodyOf(fields: Fields): SnapshotBody | undefined {
+  let of: Fields | undefined;
+  if ((of = fieldsOf(fields, 'snapshotChunk')) !== undefined) {
+    return { kind: 'snapshot-chunk', chunk: bytesOf(of, 'chunk') };
+  }
+  if ((of = fieldsOf(fields, 'snapshotBegin')) !== undefined) {
+    return { kind: 'snapshot-begin', runs: runsOf(of), keys: numberOf(of, 'keys') };
+  }
+  if ((of = fieldsOf(fields, 'snapshotEnd')) !== undefined) {
+    return { kind: 'snapshot-end', chunks: numberOf(of, 'chunks') };
+  }
+  return undefined;
+}
+
+function runsOf(fields: Fields): EpochRun[] {
+  return listOf(fields, 'runs').map((run) => ({
+    epoch: numberOf(run, 'epoch'),
+    lastSeq: numberOf(run, 'lastSeq'),
+  }));
+}
