@@ -28,6 +28,11 @@ export const pageBytesMax = 256 * KiB;
 /** Bytes waiting in one connection's output before a stream to it pauses. */
 export const outputHighWaterBytes = 1 * MiB;
 
+/** A peer that takes none of a stream's output for this long is disconnected. */
+export const outputStallMs = 30_000;
+/** Part of a frame that is not followed by the rest for this long closes the connection. */
+export const frameStallMs = 30_000;
+
 export const connectionsMax = 20_000;
 export const listenBacklog = 4096;
 /** A connection that has not said who it is after this long is closed. */

@@ -5,8 +5,8 @@
  * Invariant: payloads are handed over in order, none after `onClose`; `onClose` comes exactly once.
  */
 import type { Duplex } from 'node:stream';
-import { CatenaError, LimitError } from '../errors.js';
-import { frameBytesMax, outputHighWaterBytes } from '../limits.js';
+import { CatenaError, LimitError, ProtocolError } from '../errors.js';
+import { frameBytesMax, outputHighWaterBytes, outputStallMs } from '../limits.js';
 import { FrameDecoder, frameHeaderBytes, writeFrameHeader } from './frame.js';
 
 export interface ConnectionHandler {
@@ -16,6 +16,9 @@ export interface ConnectionHandler {
   onClose(error: Error | undefined): void;
 }
 
+/** Runs a flush later in this turn of the loop, once all that is ready in it has been sent. */
+export type FlushScheduler = (flush: () => void) => void;
+
 /** Payloads from this size on are not copied into the turn's buffer. */
 const copyBytesMax = 16 * 1024;
 
@@ -23,6 +26,8 @@ export class Connection {
   readonly #stream: Duplex;
   readonly #decoder: FrameDecoder;
   readonly #handler: ConnectionHandler;
+  readonly #scheduleFlush: FlushScheduler;
+  readonly #flush = (): void => this.flush();
   #pending: Uint8Array[] = [];
   #pendingBytes = 0;
   #flushScheduled = false;
@@ -32,10 +37,15 @@ export class Connection {
   /** Monotonic ms since when part of a frame has been here, or undefined. */
   midFrameSinceMs: number | undefined;
 
-  constructor(stream: Duplex, handler: ConnectionHandler, bytesMax: number = frameBytesMax) {
+  constructor(
+    stream: Duplex,
+    handler: ConnectionHandler,
+    scheduleFlush: FlushScheduler = setImmediate,
+  ) {
     this.#stream = stream;
     this.#handler = handler;
-    this.#decoder = new FrameDecoder(bytesMax);
+    this.#scheduleFlush = scheduleFlush;
+    this.#decoder = new FrameDecoder();
     stream.on('data', (chunk: Buffer) => this.#onData(chunk));
     stream.on('drain', () => this.#onDrain());
     stream.on('error', (error) => this.close(error));
@@ -62,7 +72,7 @@ export class Connection {
     this.#pendingBytes += frameHeaderBytes + payload.length;
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
-    setImmediate(() => this.flush());
+    this.#scheduleFlush(this.#flush);
   }
 
   /** Writes what is queued now. */
@@ -82,11 +92,18 @@ export class Connection {
     this.#stream.uncork();
   }
 
-  /** Resolves when little output waits, or the connection is closed. The backpressure of streams. */
+  /**
+   * Resolves when little output waits, or the connection is closed. The backpressure of streams: a
+   * peer that takes nothing for `outputStallMs` is disconnected, so that nobody waits for it for ever.
+   */
   async drained(): Promise<void> {
     this.flush();
     if (this.#closed || this.outputBytes <= outputHighWaterBytes) return;
+    const stalled = setTimeout(() => {
+      this.close(new ProtocolError(`the peer has read nothing for ${outputStallMs} ms`));
+    }, outputStallMs);
     await new Promise<void>((resolve) => this.#drainWaiters.push(resolve));
+    clearTimeout(stalled);
   }
 
   pause(): void {

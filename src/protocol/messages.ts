@@ -5,16 +5,19 @@
  */
 import type { Member } from '../coordination/configuration.js';
 import type { Op } from '../machine/op.js';
-import { bytesOf, decoded, type Fields, fieldsOf, listOf, malformed, numberOf, requiredFields, textOf } from './fields.js';
-import type { OpId } from './op-id.js';
 import {
-  batchType,
-  openedType,
-  openType,
-  pageType,
-  requestType,
-  responseType,
-} from './schema.js';
+  bytesOf,
+  decoded,
+  type Fields,
+  fieldsOf,
+  listOf,
+  malformed,
+  numberOf,
+  requiredFields,
+  textOf,
+} from './fields.js';
+import type { OpId } from './op-id.js';
+import { batchType, openedType, openType, pageType, requestType, responseType } from './schema.js';
 
 export const protocolVersion = 1;
 
@@ -48,7 +51,12 @@ export interface Opened {
 }
 
 export type RequestBody =
-  | { readonly kind: 'write'; readonly op: Op; readonly noWait: boolean; readonly announce: boolean }
+  | {
+      readonly kind: 'write';
+      readonly op: Op;
+      readonly noWait: boolean;
+      readonly announce: boolean;
+    }
   | { readonly kind: 'get'; readonly key: Uint8Array }
   | { readonly kind: 'size' }
   | { readonly kind: 'scan'; readonly values: boolean }
@@ -112,7 +120,12 @@ export interface Failure {
 export type ResponseBody =
   | { readonly kind: 'written'; readonly opId: OpId; readonly existed: boolean }
   | { readonly kind: 'assigned'; readonly opId: OpId }
-  | { readonly kind: 'value'; readonly found: boolean; readonly value: Uint8Array; readonly version: number }
+  | {
+      readonly kind: 'value';
+      readonly found: boolean;
+      readonly value: Uint8Array;
+      readonly version: number;
+    }
   | { readonly kind: 'count'; readonly keys: number }
   | ({ readonly kind: 'page' } & Page)
   | { readonly kind: 'verified'; readonly outcome: VerifyOutcome }
@@ -264,7 +277,8 @@ function responseBodyOf(fields: Fields): ResponseBody {
     const value = bytesOf(of, 'value');
     return { kind: 'value', found: of['found'] === true, value, version: numberOf(of, 'version') };
   }
-  if ((of = fieldsOf(fields, 'failure')) !== undefined) return { kind: 'failure', ...failureOf(of) };
+  if ((of = fieldsOf(fields, 'failure')) !== undefined)
+    return { kind: 'failure', ...failureOf(of) };
   if ((of = fieldsOf(fields, 'assigned')) !== undefined) {
     return { kind: 'assigned', opId: opIdOf(requiredFields(of, 'opId')) };
   }

@@ -2,7 +2,16 @@
 import type { EpochRun } from '../replica/epoch-runs.js';
 import type { PeerBody, PeerMessage } from '../replica/messages.js';
 import { entryOfBytes } from './entry-codec.js';
-import { bytesOf, decoded, type Fields, fieldsOf, listOf, malformed, numberOf, textOf } from './fields.js';
+import {
+  bytesOf,
+  decoded,
+  type Fields,
+  fieldsOf,
+  listOf,
+  malformed,
+  numberOf,
+  textOf,
+} from './fields.js';
 import { peerType } from './schema.js';
 
 /** A snapshot on its way to a learner. The core never sees the chunks. */
@@ -19,11 +28,18 @@ export interface Stamped<Body> {
 }
 
 /** The bytes of a message; for the same entry the record's bytes are taken as they are. */
-export function encodePeer({ epoch, configId, body }: Stamped<PeerBody | SnapshotBody>): Uint8Array {
+export function encodePeer({
+  epoch,
+  configId,
+  body,
+}: Stamped<PeerBody | SnapshotBody>): Uint8Array {
   const stamp = { epoch, configId };
   switch (body.kind) {
     case 'append':
-      return peerType.encode({ ...stamp, append: { record: body.entry.record, commit: body.commit } });
+      return peerType.encode({
+        ...stamp,
+        append: { record: body.entry.record, commit: body.commit },
+      });
     case 'hello':
       return peerType.encode({ ...stamp, hello: {} });
     case 'hello-answer':
@@ -77,7 +93,7 @@ export function isSnapshotMessage(
 function peerBodyOf(fields: Fields): PeerBody {
   let of: Fields | undefined;
   if ((of = fieldsOf(fields, 'append')) !== undefined) {
-    const entry = entryOfBytes(bytesOf(of, 'record'));
+    const entry = entryOfBytes(ownBytes(bytesOf(of, 'record')));
     return { kind: 'append', entry, commit: numberOf(of, 'commit') };
   }
   if ((of = fieldsOf(fields, 'ack')) !== undefined) {
@@ -93,6 +109,11 @@ function peerBodyOf(fields: Fields): PeerBody {
     return { kind: 'up-beat', number: numberOf(of, 'number'), echo: numberOf(of, 'echo') };
   }
   return rareBodyOf(fields);
+}
+
+/** Records are kept for a while: a small one must not keep a whole socket buffer alive. */
+function ownBytes(bytes: Uint8Array): Uint8Array {
+  return bytes.length * 2 < bytes.buffer.byteLength ? Buffer.from(bytes) : bytes;
 }
 
 function rareBodyOf(fields: Fields): PeerBody {

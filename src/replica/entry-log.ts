@@ -83,6 +83,8 @@ export class EntryLog {
   takeCommitted(seq: number): Entry | undefined {
     const entry = this.#entries[this.#firstUncommitted];
     if (entry === undefined || entry.lastSeq > seq) return undefined;
+    // For a resend the record is enough; the ops may be views that keep larger buffers alive.
+    this.#entries[this.#firstUncommitted] = { ...entry, ops: [], keyHashes: [] };
     this.#firstUncommitted += 1;
     this.commit = entry.lastSeq;
     this.uncommittedBytes -= entry.record.length;

@@ -1,24 +1,116 @@
-/** SKELETON: the interface; the implementation follows. A chain of servers in one process, with embedded coordination. */
+/**
+ * A chain of servers in one process, with embedded coordination: the same servers, disks, sockets
+ * and protocol as in a cluster, only ZooKeeper and the process borders are missing. For a first look
+ * and for the tests of applications; one crash of the process takes all of it down.
+ */
+import { join } from 'node:path';
+import { openFileBackedCoordination } from '../coordination/file-backed.js';
+import type { MemoryCoordination } from '../coordination/memory.js';
+import { BadRequestError, type CatenaError } from '../errors.js';
+import { type Logger, silentLogger } from '../logger.js';
+import { defaultHost, formatAddress } from '../protocol/address.js';
+import { CatenaServer } from './server.js';
+import { clusterDefault } from './server-options.js';
+
 export interface EmbeddedOptions {
   readonly servers: number;
-  /** Server N (from 0) listens on basePort + N of 127.0.0.1. */
+  /** Server N (from 1) listens on basePort + N - 1. */
   readonly basePort: number;
+  /** 127.0.0.1 by default. */
+  readonly host?: string;
+  readonly cluster?: string;
   /** Data of all servers and of the coordination is kept below this directory. */
   readonly dataPath: string;
   readonly leaseMs?: number;
+  readonly logger?: Logger;
   /** One line for people: serving, role, epoch or chain changed. */
   readonly onLine: (line: string) => void;
+  /** A server halted by itself; the others go on. */
+  readonly onHalt?: (number: number, reason: CatenaError) => void;
 }
 
-export interface EmbeddedCluster {
+const serversMax = 16;
+
+/** Starts all servers; each listens and recovers before this resolves. Throws what a server throws. */
+export async function startEmbeddedCluster(options: EmbeddedOptions): Promise<EmbeddedCluster> {
+  const { servers } = options;
+  if (!Number.isInteger(servers) || servers < 1 || servers > serversMax) {
+    throw new BadRequestError(`${servers} servers; an embedded chain has 1 to ${serversMax}`);
+  }
+  const coordination = await openFileBackedCoordination(join(options.dataPath, 'chain.json'));
+  const cluster = new EmbeddedCluster(options, coordination);
+  try {
+    for (let number = 1; number <= servers; number++) await cluster.start(number);
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
+  return cluster;
+}
+
+export class EmbeddedCluster {
   readonly addresses: readonly string[];
-  /** Numbers count from 1, as `.kill N` does. Crashes the server: nothing is flushed or said. */
-  kill(number: number): Promise<void>;
-  /** Starts it again on its data. */
-  start(number: number): Promise<void>;
-  isRunning(number: number): boolean;
-  /** Stops all, data kept. */
-  stop(): Promise<void>;
-}
+  readonly #options: EmbeddedOptions;
+  readonly #coordination: MemoryCoordination;
+  readonly #running = new Map<number, CatenaServer>();
 
-export declare function startEmbeddedCluster(options: EmbeddedOptions): Promise<EmbeddedCluster>;
+  constructor(options: EmbeddedOptions, coordination: MemoryCoordination) {
+    this.#options = options;
+    this.#coordination = coordination;
+    const numbers = Array.from({ length: options.servers }, (_, index) => index + 1);
+    this.addresses = numbers.map((number) => formatAddress(this.#listenOf(number)));
+  }
+
+  isRunning(number: number): boolean {
+    return this.#running.has(number);
+  }
+
+  /** Starts a server on its data. Nothing happens if it runs. */
+  async start(number: number): Promise<void> {
+    this.#checkNumber(number);
+    if (this.#running.has(number)) return;
+    const { dataPath, cluster, leaseMs, logger, onLine, servers, onHalt } = this.#options;
+    const server = await CatenaServer.start({
+      listen: this.#listenOf(number),
+      dataPath: join(dataPath, `server-${number}`),
+      cluster: cluster ?? clusterDefault,
+      coordinator: this.#coordination.coordinator(),
+      replicas: servers,
+      ...(leaseMs === undefined ? {} : { leaseMs }),
+      logger: logger ?? silentLogger,
+      onLine,
+    });
+    this.#running.set(number, server);
+    void server.ended.then((reason) => {
+      if (this.#running.get(number) === server) this.#running.delete(number);
+      if (reason !== undefined) onHalt?.(number, reason);
+    });
+  }
+
+  /** Crashes a server: nothing is flushed, said or left. Its data stays. */
+  async kill(number: number): Promise<void> {
+    this.#checkNumber(number);
+    const server = this.#running.get(number);
+    this.#running.delete(number);
+    await server?.kill();
+  }
+
+  /** Stops all at once, data kept: the next start finds the chain as it was. */
+  async stop(): Promise<void> {
+    const servers = [...this.#running.values()];
+    this.#running.clear();
+    await Promise.all(servers.map((server) => server.close()));
+  }
+
+  #listenOf(number: number): { host: string; port: number } {
+    const { host, basePort } = this.#options;
+    return { host: host ?? defaultHost, port: basePort + number - 1 };
+  }
+
+  #checkNumber(number: number): void {
+    if (Number.isInteger(number) && number >= 1 && number <= this.#options.servers) return;
+    throw new BadRequestError(
+      `no server ${number}; they are numbered 1 to ${this.#options.servers}`,
+    );
+  }
+}

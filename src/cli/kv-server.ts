@@ -1,0 +1,233 @@
+#!/usr/bin/env node
+/**
+ * kv-server: one server of a chain, or a whole chain in one process. Reads the command line, prints
+ * what a person must see on standard output, structured logs on standard error.
+ */
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import type { Coordinator } from '../coordination/coordinator.js';
+import { BadRequestError, CatenaError } from '../errors.js';
+import { leaseMsDefault } from '../limits.js';
+import { createLogger, type LogLevel } from '../logger.js';
+import { formatAddress, parseAddress, parseAddresses } from '../protocol/address.js';
+import { startEmbeddedCluster } from '../server/embedded.js';
+import { CatenaServer } from '../server/server.js';
+import { clusterDefault, replicasDefault, reviveGraceMsDefault } from '../server/server-options.js';
+
+/** Exit codes, documented in `--help` and the README. */
+const exitCode = { done: 0, halted: 1, usage: 2, refused: 3 } as const;
+
+const help = `Usage: kv-server <zookeeper> <listen> [options]
+       kv-server --embedded [N] [--listen [host:]port] [options]
+
+  <zookeeper>   [host:]port, or several with commas
+  <listen>      [host:]port for clients and servers; host defaults to 127.0.0.1
+  --embedded    a chain of N (3) servers in this process, on consecutive ports from
+                --listen (5000), without ZooKeeper; data is kept
+
+Options
+  --data DIR             where data is kept (catena-data/<port>; catena-data/embedded)
+  --cluster NAME         one ZooKeeper serves several clusters (${clusterDefault})
+  --advertise HOST:PORT  how clients and other servers reach this one (as it listens)
+  --replicas N           members of the chain; further servers are spares (${replicasDefault})
+  --min-replicas N       with fewer members writes are refused (1)
+  --lease MS             how long a lost member may delay writes at most (${leaseMsDefault})
+  --revive-grace MS      after a full outage, how long to wait for missing members (${reviveGraceMsDefault})
+  --log-level LEVEL      debug, info, warn, error, silent: JSON lines on standard error (warn)
+  --help, --version
+
+SIGTERM and SIGINT leave the chain in good order; a second one stops at once.
+Exit codes: 0 stopped as asked, 1 halted (the last line says why), 2 wrong usage,
+            3 refused to start (data or coordination do not allow it).
+`;
+
+const logLevels = new Set(['debug', 'info', 'warn', 'error', 'silent']);
+
+interface Arguments {
+  readonly values: Readonly<Record<string, string | boolean | undefined>>;
+  readonly positionals: readonly string[];
+}
+
+function parse(argv: string[]): Arguments {
+  const text = { type: 'string' } as const;
+  const flag = { type: 'boolean' } as const;
+  try {
+    return parseArgs({
+      args: argv,
+      allowPositionals: true,
+      options: {
+        data: text,
+        cluster: text,
+        advertise: text,
+        replicas: text,
+        'min-replicas': text,
+        lease: text,
+        'revive-grace': text,
+        'log-level': text,
+        listen: text,
+        embedded: flag,
+        help: flag,
+        version: flag,
+      },
+    });
+  } catch (error) {
+    throw new BadRequestError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function main(): Promise<number> {
+  const parsed = parse(process.argv.slice(2));
+  const { values } = parsed;
+  if (values['help'] === true) {
+    process.stdout.write(help);
+    return exitCode.done;
+  }
+  if (values['version'] === true) {
+    process.stdout.write(`${version()}\n`);
+    return exitCode.done;
+  }
+  return values['embedded'] === true ? runEmbedded(parsed) : runServer(parsed);
+}
+
+async function runServer({ values, positionals }: Arguments): Promise<number> {
+  const [zookeeper, listenText, ...rest] = positionals;
+  if (zookeeper === undefined || listenText === undefined || rest.length > 0) {
+    throw new BadRequestError('give <zookeeper> and <listen>, for instance: kv-server 2181 5000');
+  }
+  if (values['listen'] !== undefined) {
+    throw new BadRequestError(
+      '--listen goes with --embedded; here <listen> is the second argument',
+    );
+  }
+  const connectString = parseAddresses(zookeeper).map(formatAddress).join(',');
+  const listen = parseAddress(listenText);
+  if (listen.port === 0) throw new BadRequestError('the port must be from 1 to 65535');
+  const { cluster, advertise, ...options } = commonOptions(values, formatAddress(listen));
+  const coordinator = await zooKeeperCoordinator(connectString, cluster, options.logger);
+  const server = await CatenaServer.start({
+    ...options,
+    ...(advertise === undefined ? {} : { advertise: formatAddress(parseAddress(advertise)) }),
+    cluster,
+    listen,
+    dataPath: textOf(values['data']) ?? `catena-data/${listen.port}`,
+    coordinator,
+    onLine: printLine,
+  });
+  onSignals(
+    () => server.leave(),
+    () => server.kill(),
+  );
+  const reason = await server.ended;
+  if (reason === undefined) {
+    printLine(`${server.address} stopped`);
+    return exitCode.done;
+  }
+  throw reason;
+}
+
+async function runEmbedded({ values, positionals }: Arguments): Promise<number> {
+  if (positionals.length > 1) throw new BadRequestError('--embedded takes one number of servers');
+  const listen = parseAddress(textOf(values['listen']) ?? '5000');
+  const { cluster, logger, leaseMs } = commonOptions(values, 'embedded');
+  const chain = await startEmbeddedCluster({
+    servers: positionals[0] === undefined ? 3 : numberOf('--embedded', positionals[0]),
+    host: listen.host,
+    basePort: listen.port,
+    cluster,
+    dataPath: textOf(values['data']) ?? 'catena-data/embedded',
+    ...(leaseMs === undefined ? {} : { leaseMs }),
+    logger,
+    onLine: printLine,
+    onHalt: (number, reason) => printLine(`server ${number} halted: ${reason.message}`),
+  });
+  await new Promise<void>((resolve) => {
+    onSignals(
+      async () => resolve(),
+      async () => resolve(),
+    );
+  });
+  await chain.stop();
+  printLine('stopped');
+  return exitCode.done;
+}
+
+function commonOptions(values: Arguments['values'], server: string) {
+  const level = textOf(values['log-level']) ?? 'warn';
+  if (!logLevels.has(level)) throw new BadRequestError(`--log-level '${level}' is not known`);
+  const numbers = {
+    replicas: optionalNumber('--replicas', values['replicas']),
+    minReplicas: optionalNumber('--min-replicas', values['min-replicas']),
+    leaseMs: optionalNumber('--lease', values['lease']),
+    reviveGraceMs: optionalNumber('--revive-grace', values['revive-grace']),
+  };
+  return {
+    ...(Object.fromEntries(
+      Object.entries(numbers).filter(([, value]) => value !== undefined),
+    ) as Partial<Record<keyof typeof numbers, number>>),
+    cluster: textOf(values['cluster']) ?? clusterDefault,
+    advertise: textOf(values['advertise']),
+    logger: createLogger(level as LogLevel, { server }, (line) => process.stderr.write(line)),
+  };
+}
+
+/** Loaded only where ZooKeeper is used: everything else works without its native addon. */
+async function zooKeeperCoordinator(
+  connectString: string,
+  cluster: string,
+  logger: ReturnType<typeof createLogger>,
+): Promise<Coordinator> {
+  const { ZooKeeperCoordinator } = await import('../coordination/zookeeper.js');
+  return new ZooKeeperCoordinator({ connectString, cluster, logger });
+}
+
+/** The first signal asks for an orderly end, a second one does not wait for it. */
+function onSignals(leave: () => Promise<void>, stop: () => Promise<void>): void {
+  let asked = false;
+  const onSignal = (): void => {
+    const act = asked ? stop : leave;
+    asked = true;
+    act().catch(fail);
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+}
+
+function textOf(value: string | boolean | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}
+
+function numberOf(name: string, text: string): number {
+  if (!/^\d{1,9}$/.test(text))
+    throw new BadRequestError(`${name} takes a whole number, not '${text}'`);
+  return Number(text);
+}
+
+function optionalNumber(name: string, value: string | boolean | undefined): number | undefined {
+  return typeof value === 'string' ? numberOf(name, value) : undefined;
+}
+
+function printLine(line: string): void {
+  process.stdout.write(`${new Date().toISOString()} ${line}\n`);
+}
+
+function version(): string {
+  const path = new URL('../../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
+}
+
+/** The last line of a server says why it ended. */
+function fail(error: unknown): never {
+  const text = error instanceof Error ? error.message : String(error);
+  const code = error instanceof CatenaError ? error.code : undefined;
+  process.stderr.write(`kv-server: ${code === undefined ? '' : `${code}: `}${text}\n`);
+  if (code === 'BAD_REQUEST') {
+    process.stderr.write("Try 'kv-server --help'.\n");
+    process.exit(exitCode.usage);
+  }
+  if (code === undefined && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  process.exit(refusals.has(code ?? '') ? exitCode.refused : exitCode.halted);
+}
+
+const refusals = new Set(['REFUSED_TO_START', 'DATA_DAMAGED', 'WRONG_CLUSTER', 'COORDINATION']);
+
+main().then((code) => process.exit(code), fail);

@@ -1,0 +1,74 @@
+/**
+ * Small JSON files with a checksum, replaced atomically: after a crash the old content or the new one
+ * is there, never a part. One line: {"formatVersion":1,"crc32":…,"content":…}; the checksum covers the
+ * version and the text of the content.
+ */
+
+import { dirname } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { DataDamagedError, RefusedToStartError } from '../errors.js';
+import type { Disk } from './disk.js';
+import { errorCode, readUpTo, writeFully } from './disk.js';
+
+const formatVersion = 1;
+const temporarySuffix = '.new';
+const envelope = /^\{"formatVersion":(\d{1,9}),"crc32":(\d{1,10}),"content":(.*)\}\n$/su;
+
+/** The object in the file, undefined if there is none. DataDamagedError, RefusedToStartError. */
+export async function readCheckedJson(
+  disk: Disk,
+  path: string,
+): Promise<Record<string, unknown> | undefined> {
+  const text = await readText(disk, path);
+  if (text === undefined) return undefined;
+  const [, version, checksum, content] = envelope.exec(text) ?? [];
+  if (content === undefined || crc32(`${version}${content}`) !== Number(checksum)) {
+    throw new DataDamagedError(
+      `${path} is damaged: its checksum does not match; move the data directory aside and let the ` +
+        'server join again as a new one',
+    );
+  }
+  if (Number(version) !== formatVersion) {
+    throw new RefusedToStartError(
+      `${path} has format version ${version}; this release reads version ${formatVersion}: start ` +
+        'the release that wrote it',
+    );
+  }
+  return JSON.parse(content) as Record<string, unknown>;
+}
+
+/** Durable when it resolves. Of two calls for one path the second must wait for the first. */
+export async function writeCheckedJson(disk: Disk, path: string, value: object): Promise<void> {
+  const content = JSON.stringify(value);
+  const checksum = crc32(`${formatVersion}${content}`);
+  const text = `{"formatVersion":${formatVersion},"crc32":${checksum},"content":${content}}\n`;
+  const temporary = `${path}${temporarySuffix}`;
+  await disk.remove(temporary).catch(ignoreAbsent);
+  const file = await disk.open(temporary, 'create');
+  try {
+    await writeFully(file, [Buffer.from(text)], 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await disk.rename(temporary, path);
+  await disk.syncDirectory(dirname(path));
+}
+
+async function readText(disk: Disk, path: string): Promise<string | undefined> {
+  try {
+    const file = await disk.open(path, 'read');
+    try {
+      return (await readUpTo(file, 0, await file.size())).toString('utf8');
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    ignoreAbsent(error);
+    return undefined;
+  }
+}
+
+function ignoreAbsent(error: unknown): void {
+  if (errorCode(error) !== 'ENOENT') throw error;
+}

@@ -1,0 +1,168 @@
+/**
+ * The data directory of one server: its lock, its name (identity.json) and its small metadata
+ * (meta.json); log/ and snapshots/ below it belong to SegmentedLog and SnapshotStore.
+ *
+ * Invariants: one process at a time holds it; a server's log never lives under another name: data
+ * without an identity is damage, not a new server.
+ */
+
+import { randomUUID } from 'node:crypto';
+import { join, resolve } from 'node:path';
+import { CatenaError, DataDamagedError, InvariantError, StorageError } from '../errors.js';
+import { readCheckedJson, writeCheckedJson } from './checked-json.js';
+import type { DirectoryLock, Disk } from './disk.js';
+import { errorText } from './disk.js';
+import { nodeDisk } from './node-disk.js';
+
+export interface Identity {
+  /** uuid, made with the directory. */
+  readonly serverId: string;
+  /** Once the server belongs to a cluster. */
+  readonly clusterId?: string;
+}
+
+export interface DataDirectoryOptions {
+  readonly path: string;
+  /** Absent: the real disk. */
+  readonly disk?: Disk;
+  /** Absent: a random uuid. */
+  readonly createServerId?: () => string;
+}
+
+/**
+ * Opens it, and makes it if it is absent. Throws RefusedToStartError while another process, or this
+ * one, has it open, or for the format of another release; DataDamagedError; StorageError.
+ */
+export async function openDataDirectory(options: DataDirectoryOptions): Promise<DataDirectory> {
+  const { disk = nodeDisk, createServerId = randomUUID } = options;
+  const path = resolve(options.path);
+  let lock: DirectoryLock | undefined;
+  try {
+    await disk.makeDirectory(path);
+    lock = await disk.lock(path);
+    const found = parseIdentity(await readCheckedJson(disk, join(path, identityName)), path);
+    if (found) return new DataDirectory(disk, path, lock, found, false);
+    await assertNoData(disk, path);
+    const identity: Identity = { serverId: createServerId() };
+    await writeCheckedJson(disk, join(path, identityName), identity);
+    return new DataDirectory(disk, path, lock, identity, true);
+  } catch (error) {
+    await lock?.release();
+    throw asStorageError(path, error);
+  }
+}
+
+const identityName = 'identity.json';
+const metaName = 'meta.json';
+const logName = 'log';
+const snapshotsName = 'snapshots';
+
+export class DataDirectory {
+  readonly disk: Disk;
+  readonly path: string;
+  /** The identity was made by this opening: there was nothing before. */
+  readonly isNew: boolean;
+  readonly #lock: DirectoryLock;
+  #identity: Identity;
+  #lastWrite: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  constructor(disk: Disk, path: string, lock: DirectoryLock, identity: Identity, isNew: boolean) {
+    this.disk = disk;
+    this.path = path;
+    this.isNew = isNew;
+    this.#lock = lock;
+    this.#identity = identity;
+  }
+
+  get identity(): Identity {
+    return this.#identity;
+  }
+
+  /** For SegmentedLog.open. */
+  get logPath(): string {
+    return join(this.path, logName);
+  }
+
+  /** For SnapshotStore.open. */
+  get snapshotsPath(): string {
+    return join(this.path, snapshotsName);
+  }
+
+  /** Notes the cluster in the identity; durable when it resolves. InvariantError to change it. */
+  async setClusterId(clusterId: string): Promise<void> {
+    const { serverId, clusterId: present } = this.#identity;
+    if (present === clusterId) return;
+    if (present !== undefined) {
+      throw new InvariantError(`server ${serverId} of cluster ${present} cannot join ${clusterId}`);
+    }
+    const identity: Identity = { serverId, clusterId };
+    await this.#write(identityName, identity);
+    this.#identity = identity;
+  }
+
+  /** What `writeMeta` wrote last; undefined if never. DataDamagedError, RefusedToStartError. */
+  async readMeta(): Promise<Record<string, unknown> | undefined> {
+    try {
+      return await readCheckedJson(this.disk, join(this.path, metaName));
+    } catch (error) {
+      throw asStorageError(this.path, error);
+    }
+  }
+
+  /** Atomic, durable when it resolves; calls are carried out in their order. StorageError: fatal. */
+  writeMeta(meta: object): Promise<void> {
+    return this.#write(metaName, meta);
+  }
+
+  /** Waits for writes under way and gives the lock back. Close the log before. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#lastWrite.catch(() => {});
+    await this.#lock.release();
+  }
+
+  #write(name: string, value: object): Promise<void> {
+    if (this.#isClosed) return Promise.reject(new InvariantError(`${this.path} is closed`));
+    // After a failed write all later ones fail too: what the disk holds is not known any more (R14).
+    const write = this.#lastWrite.then(() =>
+      writeCheckedJson(this.disk, join(this.path, name), value),
+    );
+    this.#lastWrite = write.catch((error: unknown) => {
+      throw asStorageError(this.path, error);
+    });
+    this.#lastWrite.catch(() => {});
+    return this.#lastWrite;
+  }
+}
+
+function parseIdentity(
+  content: Record<string, unknown> | undefined,
+  path: string,
+): Identity | undefined {
+  if (!content) return undefined;
+  const { serverId, clusterId } = content;
+  if (typeof serverId !== 'string') {
+    throw new DataDamagedError(`${join(path, identityName)} names no server`);
+  }
+  return typeof clusterId === 'string' ? { serverId, clusterId } : { serverId };
+}
+
+/** The identity is the first thing that is ever written: what has no name but data has lost it. */
+async function assertNoData(disk: Disk, path: string): Promise<void> {
+  const names = await disk.list(path);
+  const data = names.filter((name) => [metaName, logName, snapshotsName].includes(name));
+  if (data.length === 0) return;
+  throw new DataDamagedError(
+    `${path} has data (${data.join(', ')}) but no ${identityName}: move it aside and let the server ` +
+      'join again as a new one',
+  );
+}
+
+function asStorageError(path: string, error: unknown): Error {
+  if (error instanceof CatenaError) return error;
+  return new StorageError(`the data directory ${path} failed (${errorText(error)})`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,161 @@
+/**
+ * One client's connection: decodes and checks requests, hands them on, sends the answers. Answers may
+ * overtake each other. Past the limit of requests in flight the socket is not read.
+ *
+ * Invariant: every request that was accepted is answered once, unless the connection closes first.
+ */
+import { BadRequestError, type CatenaError, LimitError, ProtocolError } from '../errors.js';
+import { keyBytesMax, requestsInFlightMax, valueBytesMax } from '../limits.js';
+import type { Op } from '../machine/op.js';
+import type { Connection } from '../protocol/connection.js';
+import {
+  decodeRequest,
+  encodeResponse,
+  type Failure,
+  type Request,
+  type ResponseBody,
+  type View,
+} from '../protocol/messages.js';
+import { hashKey } from '../table/hash.js';
+import type { ClientRead, ClientWrite, ReadBody } from './client-requests.js';
+
+/** What a session asks of the server. */
+export interface SessionHost {
+  onWrite(write: ClientWrite): void;
+  onRead(read: ClientRead): void;
+  onStatus(session: ClientSession, id: number, arrivedAtMs: number): void;
+  onAnswered(kind: string, arrivedAtMs: number, failed: boolean): void;
+}
+
+export class ClientSession {
+  readonly connection: Connection;
+  readonly #host: SessionHost;
+  #inFlight = 0;
+  /** Not reading: too much in flight here, or the chain has no room. */
+  #throttled = false;
+  #congested = false;
+
+  constructor(connection: Connection, host: SessionHost) {
+    this.connection = connection;
+    this.#host = host;
+  }
+
+  onPayloads(payloads: readonly Buffer[]): void {
+    const arrivedAtMs = performance.now();
+    for (const payload of payloads) this.#accept(decodeRequest(payload), arrivedAtMs);
+    if (this.#inFlight >= requestsInFlightMax && !this.#throttled) {
+      this.#throttled = true;
+      this.connection.pause();
+    }
+  }
+
+  /** The chain has no room (or has some again): backpressure, not errors. */
+  setCongested(congested: boolean): void {
+    this.#congested = congested;
+    if (congested) this.connection.pause();
+    else if (!this.#throttled) this.connection.resume();
+  }
+
+  answer(id: number, kind: string, arrivedAtMs: number, body: ResponseBody): void {
+    this.finish(kind, arrivedAtMs, body.kind === 'failure');
+    this.connection.send(encodeResponse({ id, body }));
+  }
+
+  /** An answer that is already encoded. */
+  answerPayload(kind: string, arrivedAtMs: number, payload: Uint8Array): void {
+    this.finish(kind, arrivedAtMs, false);
+    this.connection.send(payload);
+  }
+
+  /** Not the last word on a request: an announced op id, a page that others follow. */
+  tell(id: number, body: ResponseBody): void {
+    this.connection.send(encodeResponse({ id, body }));
+  }
+
+  fail(id: number, kind: string, arrivedAtMs: number, failure: Failure): void {
+    this.answer(id, kind, arrivedAtMs, { kind: 'failure', ...failure });
+  }
+
+  pushView(view: View): void {
+    this.tell(0, { kind: 'view', ...view });
+  }
+
+  /** One request less in flight. */
+  finish(kind: string, arrivedAtMs: number, failed: boolean): void {
+    this.#inFlight -= 1;
+    this.#host.onAnswered(kind, arrivedAtMs, failed);
+    if (!this.#throttled || this.#inFlight > requestsInFlightMax / 2) return;
+    this.#throttled = false;
+    if (!this.#congested) this.connection.resume();
+  }
+
+  #accept({ id, body }: Request, arrivedAtMs: number): void {
+    if (id === 0) throw new ProtocolError('a request with id 0');
+    this.#inFlight += 1;
+    if (body.kind === 'status') {
+      this.#host.onStatus(this, id, arrivedAtMs);
+      return;
+    }
+    if (body.kind === 'write') {
+      const wrong = faultOfOp(body.op);
+      if (wrong !== undefined) {
+        this.fail(id, body.op.kind, arrivedAtMs, wrong);
+        return;
+      }
+      this.#host.onWrite(this.#writeOf(id, arrivedAtMs, body.op, body.noWait, body.announce));
+      return;
+    }
+    const wrong = body.kind === 'get' ? faultOfKey(body.key) : undefined;
+    if (wrong !== undefined) this.fail(id, body.kind, arrivedAtMs, wrong);
+    else this.#host.onRead(this.#readOf(id, arrivedAtMs, body));
+  }
+
+  #writeOf(
+    id: number,
+    arrivedAtMs: number,
+    op: Op,
+    noWait: boolean,
+    announce: boolean,
+  ): ClientWrite {
+    const keyHash = op.kind === 'epoch' ? 0 : hashKey(op.key);
+    const opBytes = op.kind === 'put' ? op.key.length + op.value.length + 16 : keyBytesMax;
+    return { session: this, id, arrivedAtMs, op, keyHash, opBytes, noWait, announce };
+  }
+
+  #readOf(id: number, arrivedAtMs: number, body: ReadBody): ClientRead {
+    const scope = scopeOf(body);
+    const snapshot = undefined;
+    return { session: this, id, arrivedAtMs, body, scope, payload: undefined, snapshot };
+  }
+}
+
+export function failureOf(error: CatenaError): Failure {
+  return { code: error.code, message: error.message };
+}
+
+function scopeOf(body: ReadBody): number | 'all' | 'position' {
+  switch (body.kind) {
+    case 'get':
+      return hashKey(body.key);
+    case 'size':
+    case 'scan':
+      return 'all';
+    case 'verify':
+      return 'position';
+  }
+}
+
+function faultOfOp(op: Op): Failure | undefined {
+  if (op.kind === 'epoch') {
+    return failureOf(new BadRequestError('only the servers themselves begin an epoch'));
+  }
+  const wrong = faultOfKey(op.key);
+  if (wrong !== undefined || op.kind === 'delete' || op.value.length <= valueBytesMax) return wrong;
+  return failureOf(new LimitError('the value', op.value.length, valueBytesMax, 'bytes'));
+}
+
+function faultOfKey(key: Uint8Array): Failure | undefined {
+  if (key.length === 0) return failureOf(new BadRequestError('the key is empty'));
+  if (key.length <= keyBytesMax) return undefined;
+  return failureOf(new LimitError('the key', key.length, keyBytesMax, 'bytes'));
+}

@@ -1,0 +1,210 @@
+/**
+ * The one port: accepts connections, learns from the first frame whether a client or a server is
+ * there, and turns away what is neither. Whatever is wrong with a connection costs only that one.
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import { CatenaError, LimitError, ProtocolError } from '../errors.js';
+import { connectionsMax, frameStallMs, handshakeTimeoutMs, listenBacklog } from '../limits.js';
+import type { Logger } from '../logger.js';
+import type { Address } from '../protocol/address.js';
+import { Connection, type FlushScheduler } from '../protocol/connection.js';
+import {
+  decodeOpen,
+  encodeOpened,
+  type Open,
+  type Opened,
+  type PeerIdentity,
+  protocolVersion,
+  type View,
+} from '../protocol/messages.js';
+import { ClientSession, failureOf, type SessionHost } from './client-session.js';
+import type { PeerLink, PeerNetwork } from './peer-network.js';
+
+export interface ListenerOptions {
+  readonly cluster: string;
+  readonly identity: () => PeerIdentity;
+  readonly view: () => View | undefined;
+  readonly host: SessionHost & {
+    onLinkPayloads(link: PeerLink, payloads: readonly Buffer[]): void;
+  };
+  readonly peers: PeerNetwork;
+  readonly scheduleFlush: FlushScheduler;
+  readonly logger: Logger;
+}
+
+/** What a connection has turned out to be. */
+type Accepted =
+  | { readonly kind: 'client'; readonly session: ClientSession }
+  | { readonly kind: 'peer'; readonly link: PeerLink };
+
+const sweepMs = 1_000;
+
+export class Listener {
+  readonly #options: ListenerOptions;
+  readonly #server: Server;
+  readonly #sessions = new Set<ClientSession>();
+  /** Every open connection and, until it has said who it is, when it came. */
+  readonly #connections = new Map<Connection, number>();
+  #sweeper: NodeJS.Timeout | undefined;
+  #congested = false;
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) =>
+      this.#onSocket(socket),
+    );
+  }
+
+  get sessions(): ReadonlySet<ClientSession> {
+    return this.#sessions;
+  }
+
+  /** Resolves to the port. Rejects if it cannot be had. */
+  async listen(address: Address): Promise<number> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ ...address, backlog: listenBacklog }, resolve);
+    });
+    this.#server.removeAllListeners('error');
+    // Out of descriptors and the like: new clients fail, what is connected goes on (FAULTS D7).
+    this.#server.on('error', (error) =>
+      this.#options.logger.error('cannot accept connections', { reason: error.message }),
+    );
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
+    const bound = this.#server.address();
+    return typeof bound === 'object' && bound !== null ? bound.port : address.port;
+  }
+
+  setCongested(congested: boolean): void {
+    this.#congested = congested;
+    for (const session of this.#sessions) session.setCongested(congested);
+  }
+
+  pushView(view: View): void {
+    for (const session of this.#sessions) session.pushView(view);
+  }
+
+  /** `abrupt`: as a crash would, without sending what is queued. */
+  async close(abrupt: boolean): Promise<void> {
+    clearInterval(this.#sweeper);
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const connection of this.#connections.keys()) {
+      if (abrupt) connection.close(undefined);
+      else connection.end();
+    }
+    await closed;
+  }
+
+  #onSocket(socket: Socket): void {
+    const from = `${socket.remoteAddress}:${socket.remotePort}`;
+    let accepted: Accepted | undefined;
+    const connection: Connection = new Connection(
+      socket,
+      {
+        onPayloads: (payloads) => {
+          let rest = payloads;
+          if (accepted === undefined) {
+            accepted = this.#open(connection, decodeOpen(payloads[0] as Buffer));
+            rest = payloads.slice(1);
+          }
+          if (rest.length === 0) return;
+          if (accepted.kind === 'client') accepted.session.onPayloads(rest);
+          else this.#options.host.onLinkPayloads(accepted.link, rest);
+        },
+        onClose: (error) => this.#onClose(connection, accepted, from, error),
+      },
+      this.#options.scheduleFlush,
+    );
+    if (this.#connections.size >= connectionsMax) {
+      connection.close(
+        new LimitError('connections', connectionsMax + 1, connectionsMax, 'at once'),
+      );
+      return;
+    }
+    this.#connections.set(connection, performance.now());
+  }
+
+  #open(connection: Connection, open: Open): Accepted {
+    const refusal = this.#refusalOf(open);
+    const { identity, view, peers, host } = this.#options;
+    const { serverId, incarnation, clusterId } = identity();
+    const current = view();
+    const opened: Opened = {
+      serverId,
+      incarnation,
+      clusterId,
+      ...(current === undefined ? {} : { view: current }),
+      ...(refusal === undefined ? {} : { refused: failureOf(refusal) }),
+    };
+    connection.send(encodeOpened(opened));
+    if (refusal !== undefined) {
+      connection.flush();
+      throw refusal;
+    }
+    this.#connections.set(connection, Number.POSITIVE_INFINITY);
+    if (open.peer !== undefined) {
+      return { kind: 'peer', link: peers.accept(open.peer, connection) };
+    }
+    const session = new ClientSession(connection, host);
+    this.#sessions.add(session);
+    if (this.#congested) session.setCongested(true);
+    return { kind: 'client', session };
+  }
+
+  #refusalOf({ version, cluster, peer }: Open): CatenaError | undefined {
+    if (version !== protocolVersion) {
+      return new ProtocolError(
+        `protocol version ${version}; this server speaks ${protocolVersion}`,
+      );
+    }
+    if (cluster !== this.#options.cluster) {
+      return new CatenaError(
+        'WRONG_CLUSTER',
+        `this server belongs to cluster '${this.#options.cluster}', not '${cluster}'`,
+      );
+    }
+    const { clusterId } = this.#options.identity();
+    if (
+      peer !== undefined &&
+      peer.clusterId !== '' &&
+      clusterId !== '' &&
+      peer.clusterId !== clusterId
+    ) {
+      return new CatenaError(
+        'WRONG_CLUSTER',
+        `cluster '${cluster}' here has the id ${clusterId}, not ${peer.clusterId}`,
+      );
+    }
+    return undefined;
+  }
+
+  #onClose(
+    connection: Connection,
+    accepted: Accepted | undefined,
+    from: string,
+    error: Error | undefined,
+  ): void {
+    this.#connections.delete(connection);
+    if (error instanceof CatenaError) {
+      this.#options.logger.warn('connection closed', {
+        from,
+        code: error.code,
+        reason: error.message,
+      });
+    }
+    if (accepted?.kind === 'client') this.#sessions.delete(accepted.session);
+    else if (accepted?.kind === 'peer') this.#options.peers.onClosed(accepted.link);
+  }
+
+  /** Connections that stay silent before they said who they are, or stop in the middle of a frame. */
+  #sweep(): void {
+    const now = performance.now();
+    for (const [connection, cameAtMs] of this.#connections) {
+      if (now - cameAtMs > handshakeTimeoutMs) {
+        connection.close(new ProtocolError(`no first frame within ${handshakeTimeoutMs} ms`));
+      } else if (now - (connection.midFrameSinceMs ?? now) > frameStallMs) {
+        connection.close(new ProtocolError(`half a frame for ${frameStallMs} ms`));
+      }
+    }
+  }
+}

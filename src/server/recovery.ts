@@ -1,0 +1,102 @@
+/**
+ * What a server finds on its disk at start: the newest snapshot, the log after it, and what it last
+ * adopted; and the table rebuilt from what is known to be committed. The rest of the log is the
+ * suffix that the chain will settle.
+ */
+import { type Configuration, parseConfiguration } from '../coordination/configuration.js';
+import { DataDamagedError } from '../errors.js';
+import { recentBytesMax } from '../limits.js';
+import { type DataDirectory, openDataDirectory } from '../log/data-directory.js';
+import { type LogListener, SegmentedLog } from '../log/segmented-log.js';
+import { type SnapshotReader, SnapshotStore } from '../log/snapshot-store.js';
+import { Machine } from '../machine/machine.js';
+import { entryOf } from '../protocol/entry-codec.js';
+import { decodePage } from '../protocol/messages.js';
+import type { Entry } from '../replica/entry.js';
+import { EntryLog } from '../replica/entry-log.js';
+import { EpochRuns } from '../replica/epoch-runs.js';
+import type { SnapshotMetadata } from './snapshot-transfer.js';
+
+export interface Recovered {
+  readonly data: DataDirectory;
+  readonly log: SegmentedLog;
+  readonly snapshots: SnapshotStore;
+  readonly machine: Machine;
+  readonly entryLog: EntryLog;
+  readonly lastKnown: Configuration | undefined;
+}
+
+/** Takes the directory's lock and reads everything. Throws the typed errors of src/log. */
+export async function recover(path: string, listener: LogListener): Promise<Recovered> {
+  const data = await openDataDirectory({ path });
+  try {
+    return await recoverFrom(data, listener);
+  } catch (error) {
+    await data.close();
+    throw error;
+  }
+}
+
+async function recoverFrom(data: DataDirectory, listener: LogListener): Promise<Recovered> {
+  const lastKnown = await readLastKnown(data);
+  const snapshots = await SnapshotStore.open({ disk: data.disk, directory: data.snapshotsPath });
+  const newest = await snapshots.newest();
+  const base = newest === undefined ? { seq: 0, epoch: 0 } : newest.meta;
+  const runs = new EpochRuns((newest?.meta as SnapshotMetadata | undefined)?.runs ?? []);
+  const machine = newest === undefined ? new Machine() : await machineFrom(newest);
+  let commit = base.seq;
+  const suffix: Entry[] = [];
+  const log = await SegmentedLog.open({
+    disk: data.disk,
+    directory: data.logPath,
+    listener,
+    base,
+    onRecord: (record) => {
+      const entry = entryOf(record);
+      runs.extend(entry.epoch, entry.lastSeq);
+      suffix.push(entry);
+      // A record proves what its head had committed when it was made.
+      commit = Math.max(commit, entry.commit);
+      while (suffix[0] !== undefined && suffix[0].lastSeq <= commit) {
+        machine.apply(suffix.shift() as Entry);
+      }
+    },
+  });
+  const entryLog = new EntryLog(
+    runs.upTo(runs.lastSeq),
+    machine.appliedSeq,
+    suffix,
+    recentBytesMax,
+  );
+  return { data, log, snapshots, machine, entryLog, lastKnown };
+}
+
+/** A new machine with the table of this snapshot. Throws DataDamagedError. */
+export async function machineFrom(reader: SnapshotReader): Promise<Machine> {
+  const machine = new Machine(reader.meta.seq);
+  for await (const chunk of reader.chunks()) {
+    for (const { key, value, version } of decodePage(chunk).entries) {
+      machine.load(key, value, version);
+    }
+  }
+  await reader.close();
+  return machine;
+}
+
+export async function writeLastKnown(
+  data: DataDirectory,
+  configuration: Configuration,
+): Promise<void> {
+  if (data.identity.clusterId === undefined) await data.setClusterId(configuration.clusterId);
+  await data.writeMeta({ configuration });
+}
+
+async function readLastKnown(data: DataDirectory): Promise<Configuration | undefined> {
+  const meta = await data.readMeta();
+  if (meta === undefined) return undefined;
+  const configuration = parseConfiguration(JSON.stringify(meta['configuration']));
+  if (configuration === undefined) {
+    throw new DataDamagedError(`${data.path}: the metadata holds no valid configuration`);
+  }
+  return configuration;
+}

@@ -1,0 +1,455 @@
+/**
+ * The shell around the replica: turns what happens (frames, sync done, a watch fired, time) into
+ * events, and carries out effects in the order given, all of them, before the next event. Requests
+ * that arrive in one turn of the loop are handed over together at its end.
+ *
+ * Nothing here decides anything about the chain.
+ */
+import {
+  parseConfiguration,
+  type Configuration,
+  formatConfiguration,
+  type Member,
+} from '../coordination/configuration.js';
+import type { ChainRead, Coordinator, WriteOutcome } from '../coordination/coordinator.js';
+import { CatenaError, InvariantError, StorageError } from '../errors.js';
+import { unacknowledgedBytesMax } from '../limits.js';
+import { NotInLogError } from '../log/segmented-log.js';
+import type { Logger } from '../logger.js';
+import type { OpResult } from '../machine/op.js';
+import { entryOf } from '../protocol/entry-codec.js';
+import {
+  decodePeer,
+  encodePeer,
+  isSnapshotMessage,
+  type SnapshotBody,
+  type Stamped,
+} from '../protocol/peer-messages.js';
+import type { Entry } from '../replica/entry.js';
+import type { EpochRun } from '../replica/epoch-runs.js';
+import type {
+  ChainReading,
+  Effect,
+  Event,
+  LinkId,
+  ReadRequest,
+  Refusal,
+  Role,
+  WriteRequest,
+} from '../replica/events.js';
+import type { Replica } from '../replica/replica.js';
+import { answerAssigned, answerWritten, ReadAnswers } from './answers.js';
+import type { ClientRead, ClientWrite } from './client-requests.js';
+import type { Clock } from './clock.js';
+import type { PeerLink, PeerNetwork } from './peer-network.js';
+import { machineFrom, type Recovered, writeLastKnown } from './recovery.js';
+import { SnapshotReceiver, sendSnapshot } from './snapshot-transfer.js';
+import { WriteQueue } from './write-queue.js';
+
+export interface ReplicaHostEvents {
+  onRole(role: Role, configuration: Configuration, reason: string): void;
+  /** This server can no longer tell how a write ends, or refuses a request. */
+  onRefused(requests: readonly (WriteRequest | ReadRequest)[], why: Refusal): void;
+  onAbandoned(entry: Entry, writes: readonly ClientWrite[]): void;
+  /** The chain has no room for more writes, or has some again. */
+  onCongestion(congested: boolean): void;
+  onLeft(): void;
+  onHalt(error: CatenaError): void;
+}
+
+export interface ReplicaHostOptions {
+  readonly replica: Replica;
+  readonly recovered: Recovered;
+  readonly coordinator: Coordinator;
+  readonly peers: PeerNetwork;
+  readonly clock: Clock;
+  readonly tickMs: number;
+  readonly logger: Logger;
+  readonly self: Member;
+  readonly events: ReplicaHostEvents;
+}
+
+/** A log without appends for this long is sealed. */
+const sealAfterMs = 1_000;
+
+export class ReplicaHost {
+  readonly #options: ReplicaHostOptions;
+  readonly #replica: Replica;
+  readonly #writes: WriteQueue;
+  readonly #answers: ReadAnswers;
+  #reads: ClientRead[] = [];
+  readonly #events: Event[] = [];
+  #stepping = false;
+  /** A snapshot is being put in place: events wait until table and log fit together again. */
+  #suspended = false;
+  #turnScheduled = false;
+  readonly #flushes: (() => void)[] = [];
+  #congested = false;
+  /** Monotonic, of the newest append that is not sealed. */
+  #appendedAtMs = Number.POSITIVE_INFINITY;
+  readonly #receivers = new Map<LinkId, SnapshotReceiver>();
+  /** Links whose snapshot message is being written; later payloads wait in order. */
+  readonly #busyLinks = new Map<LinkId, Buffer[]>();
+  #ticker: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(options: ReplicaHostOptions) {
+    this.#options = options;
+    this.#replica = options.replica;
+    this.#answers = new ReadAnswers(options.recovered.machine, options.replica);
+    this.#writes = new WriteQueue({
+      hasRoom: () => this.#hasRoom(),
+      submit: (batch) => this.handle({ kind: 'writes', writes: batch }),
+      full: () => {
+        this.#checkCongestion();
+        this.#endTurn();
+      },
+      drained: () => this.#endTurn(),
+    });
+  }
+
+  start(): void {
+    this.#ticker = setInterval(() => {
+      this.handle({ kind: 'tick' });
+      this.#sealWhenQuiet();
+    }, this.#options.tickMs);
+  }
+
+  /** No event is handled from here on. */
+  stop(): void {
+    this.#stopped = true;
+    clearInterval(this.#ticker);
+  }
+
+  get keys(): number {
+    return this.#answers.machine.table.size;
+  }
+
+  get tableBytes(): number {
+    return this.#answers.machine.table.bytes;
+  }
+
+  /** Flushes of connections run at the end of the turn, once all answers of the turn are there. */
+  readonly scheduleFlush = (flush: () => void): void => {
+    this.#flushes.push(flush);
+    this.#scheduleTurnEnd();
+  };
+
+  enqueueWrite(write: ClientWrite): void {
+    this.#writes.push(write);
+    this.#scheduleTurnEnd();
+  }
+
+  enqueueRead(read: ClientRead): void {
+    this.#reads.push(read);
+    this.#scheduleTurnEnd();
+  }
+
+  /** Steps the replica and carries out what it wants, then what happened meanwhile. */
+  handle(event: Event): void {
+    if (this.#stopped) return;
+    if (this.#suspended && (event.kind === 'tick' || event.kind === 'turn-end')) return;
+    this.#events.push(event);
+    if (this.#stepping || this.#suspended) return;
+    this.#stepping = true;
+    for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+      try {
+        const effects = this.#replica.step(next, this.#options.clock());
+        for (const effect of effects) this.#execute(effect);
+      } catch (error) {
+        // An effect half carried out leaves table, log and replica apart: never go on (P8).
+        this.#halt(error instanceof CatenaError ? error : new InvariantError(String(error)));
+      }
+      if (this.#suspended || this.#stopped) break;
+    }
+    this.#stepping = false;
+    this.#scheduleTurnEnd();
+  }
+
+  onChain(read: ChainRead): void {
+    this.handle({ kind: 'chain', reading: readingOf(read) });
+  }
+
+  /** What a peer sent. An error thrown closes that connection. */
+  onLinkPayloads(link: PeerLink, payloads: readonly Buffer[]): void {
+    const queue = this.#busyLinks.get(link.id);
+    if (queue !== undefined) {
+      queue.push(...payloads);
+      return;
+    }
+    for (let index = 0; index < payloads.length; index++) {
+      const message = decodePeer(payloads[index] as Buffer);
+      if (!isSnapshotMessage(message)) {
+        this.handle({ kind: 'message', link: link.id, message });
+        continue;
+      }
+      this.#receiveSnapshot(link, message, payloads.slice(index + 1));
+      return;
+    }
+  }
+
+  onLinkDown(link: PeerLink): void {
+    void this.#receivers.get(link.id)?.abort();
+    this.#receivers.delete(link.id);
+    this.#busyLinks.delete(link.id);
+    this.handle({ kind: 'link-down', link: link.id });
+  }
+
+  #receiveSnapshot(link: PeerLink, message: Stamped<SnapshotBody>, rest: Buffer[]): void {
+    if (message.epoch !== this.#replica.status(this.#options.clock()).epoch) {
+      link.connection.close(new CatenaError('PROTOCOL', 'a snapshot of another epoch'));
+      return;
+    }
+    if (message.body.kind === 'snapshot-begin') {
+      this.handle({ kind: 'snapshot-begun', link: link.id, runs: message.body.runs });
+      this.#receivers.set(link.id, new SnapshotReceiver(this.#options.recovered.snapshots));
+    }
+    const receiver = this.#receivers.get(link.id);
+    if (receiver === undefined || this.#stopped) return;
+    this.#busyLinks.set(link.id, rest);
+    link.connection.pause();
+    receiver
+      .receive(message.body)
+      .then(
+        async (runs) => {
+          if (runs !== undefined) await this.#install(link, runs);
+          const waiting = this.#busyLinks.get(link.id);
+          this.#busyLinks.delete(link.id);
+          if (waiting === undefined) return;
+          link.connection.resume();
+          this.#guarded(link, () => this.onLinkPayloads(link, waiting));
+        },
+        (error: unknown) => this.#onStorageFailure(error),
+      )
+      .catch((error: unknown) => this.#onStorageFailure(error));
+  }
+
+  /** The snapshot is the newest thing on disk: from here there is no way back to the old table. */
+  async #install(link: PeerLink, runs: readonly EpochRun[]): Promise<void> {
+    const { snapshots, log } = this.#options.recovered;
+    this.#suspended = true;
+    const reader = await snapshots.newest();
+    if (reader === undefined) throw new InvariantError('a finished snapshot is there');
+    this.#answers.machine = await machineFrom(reader);
+    await log.reset({ seq: reader.meta.seq, epoch: reader.meta.epoch });
+    this.#suspended = false;
+    this.#events.unshift({ kind: 'snapshot-installed', link: link.id, runs });
+    this.handle({ kind: 'tick' });
+  }
+
+  #guarded(link: PeerLink, act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      if (!(error instanceof CatenaError)) throw error;
+      link.connection.close(error);
+    }
+  }
+
+  #scheduleTurnEnd(): void {
+    if (this.#turnScheduled) return;
+    this.#turnScheduled = true;
+    setImmediate(() => this.#onTurn());
+  }
+
+  /** The end of one turn of the poll loop: everything that arrived in it is dealt with together. */
+  #onTurn(): void {
+    if (this.#reads.length > 0) {
+      const reads = this.#reads;
+      this.#reads = [];
+      this.handle({ kind: 'reads', reads });
+    }
+    if (this.#writes.isEmpty) {
+      this.#endTurn();
+      return;
+    }
+    // While the writer waits for room nothing ends the turn for it; acks must not wait.
+    if (this.#congested) this.#endTurn();
+    this.#writes.drainSoon();
+  }
+
+  #endTurn(): void {
+    this.handle({ kind: 'turn-end' });
+    this.#turnScheduled = false;
+    for (let flush = this.#flushes.shift(); flush !== undefined; flush = this.#flushes.shift()) {
+      flush();
+    }
+  }
+
+  /** Only a head's writes wait for the chain; elsewhere they are refused at once. */
+  #hasRoom(bytesMax = unacknowledgedBytesMax): boolean {
+    const { role, unacknowledgedBytes } = this.#replica;
+    return (role !== 'head' && role !== 'single') || unacknowledgedBytes < bytesMax;
+  }
+
+  #checkCongestion(): void {
+    const congested = !this.#hasRoom(unacknowledgedBytesMax / (this.#congested ? 2 : 1));
+    if (congested === this.#congested) return;
+    this.#congested = congested;
+    this.#options.events.onCongestion(congested);
+    if (!congested) this.#writes.roomAgain();
+  }
+
+  #execute(effect: Effect): void {
+    const { recovered, coordinator, peers, events, logger } = this.#options;
+    switch (effect.kind) {
+      case 'append':
+        return this.#append(effect.entry);
+      case 'send':
+        return peers.get(effect.link)?.connection.send(encodePeer(effect));
+      case 'assigned':
+        return answerAssigned(effect.entry, effect.writes as readonly ClientWrite[]);
+      case 'apply':
+        return this.#apply(effect.entry, effect.writes as readonly ClientWrite[] | undefined);
+      case 'read':
+        this.#answers.read(effect.reads as readonly ClientRead[]);
+        this.#events.push({ kind: 'reads-done', reads: effect.reads });
+        return;
+      case 'answer':
+        return this.#answers.answer(effect.reads as readonly ClientRead[]);
+      case 'refuse':
+        return events.onRefused(effect.requests, effect.why);
+      case 'abandon':
+        return events.onAbandoned(effect.entry, effect.writes as readonly ClientWrite[]);
+      case 'persist':
+        return this.#persist(effect.state.configuration);
+      case 'cut':
+        recovered.log.cut(effect.seq).catch((error: unknown) => this.#onStorageFailure(error));
+        return;
+      case 'dial':
+        return peers.dial(effect.target);
+      case 'probe':
+        return peers.probe(effect.target);
+      case 'close-link':
+        logger.info('link closed', { link: effect.link, reason: effect.reason });
+        return peers.get(effect.link)?.connection.close(undefined);
+      case 'read-log':
+        return this.#readLog(effect.link, effect.fromSeq, effect.bytesMax);
+      case 'send-snapshot':
+        return this.#sendSnapshot(effect.link);
+      case 'propose':
+        return this.#propose(effect.configuration, effect.version, effect.confirm);
+      case 'refresh':
+        return this.#refresh();
+      case 'announce': {
+        return coordinator.announce({ ...this.#options.self, state: effect.state });
+      }
+      case 'role':
+        this.#checkCongestion();
+        return events.onRole(effect.role, effect.configuration, effect.reason);
+      case 'note':
+        return logger[effect.level](effect.message, effect.fields);
+      case 'left':
+        return events.onLeft();
+      case 'halt':
+        return this.#halt(effect.error);
+    }
+  }
+
+  #append({ epoch, firstSeq, lastSeq, record }: Entry): void {
+    this.#appendedAtMs = performance.now();
+    this.#options.recovered.log.append({ epoch, firstSeq, lastSeq, bytes: record });
+  }
+
+  /** A quiet log is sealed, so that rot at its end can be told from a torn write. */
+  #sealWhenQuiet(): void {
+    if (performance.now() - this.#appendedAtMs < sealAfterMs) return;
+    this.#appendedAtMs = Number.POSITIVE_INFINITY;
+    this.#options.recovered.log.seal().catch((error: unknown) => this.#onStorageFailure(error));
+  }
+
+  #apply(entry: Entry, writes: readonly ClientWrite[] | undefined): void {
+    const results: OpResult[] = this.#answers.machine.apply(entry);
+    if (writes !== undefined) answerWritten(entry, writes, results);
+    if (this.#congested) this.#checkCongestion();
+  }
+
+  #persist(configuration: Configuration): void {
+    writeLastKnown(this.#options.recovered.data, configuration).then(
+      () => this.handle({ kind: 'persisted' }),
+      (error: unknown) => this.#onStorageFailure(error),
+    );
+  }
+
+  #readLog(link: LinkId, fromSeq: number, bytesMax: number): void {
+    this.#options.recovered.log.read(fromSeq, bytesMax).then(
+      (records) => this.handle({ kind: 'log-read', link, entries: records.map(entryOf) }),
+      (error: unknown) => {
+        if (!(error instanceof NotInLogError)) return this.#onStorageFailure(error);
+        // Cut or reset meanwhile: the peer asks again on a new connection.
+        this.#options.peers.get(link)?.connection.close(error);
+      },
+    );
+  }
+
+  #sendSnapshot(id: LinkId): void {
+    const link = this.#options.peers.get(id);
+    const configuration = this.#replica.configuration;
+    if (link === undefined || configuration === undefined) return;
+    const { machine } = this.#answers;
+    const seq = machine.appliedSeq;
+    const runs = this.#replica.runsUpTo(seq);
+    sendSnapshot(link, configuration, runs, machine.snapshot()).then(
+      (whole) => {
+        if (whole) this.handle({ kind: 'snapshot-sent', link: id, seq });
+      },
+      (error: unknown) => {
+        link.connection.close(error instanceof Error ? error : new Error(String(error)));
+      },
+    );
+  }
+
+  #propose(configuration: Configuration, version: number | undefined, confirm: boolean): void {
+    const proposed = (outcome: WriteOutcome): void => this.handle({ kind: 'proposed', outcome });
+    this.#compareAndSet(formatConfiguration(configuration), version, confirm).then(
+      proposed,
+      (error: unknown) => {
+        this.#options.logger.error('compare-and-set failed', { reason: String(error) });
+        proposed('unknown');
+      },
+    );
+  }
+
+  async #compareAndSet(
+    data: string,
+    version: number | undefined,
+    confirm: boolean,
+  ): Promise<WriteOutcome> {
+    const { coordinator } = this.#options;
+    if (version === undefined) return coordinator.createChain(data);
+    if (confirm) {
+      // R3: an admission is sent only on a session that has just answered, with this very version.
+      const read = await coordinator.readChain().catch(() => undefined);
+      if (read === undefined) return 'unavailable';
+      if (read.kind === 'absent' || read.version !== version) return 'conflict';
+    }
+    return coordinator.setChain(data, version);
+  }
+
+  #refresh(): void {
+    this.#options.coordinator.readChain().then(
+      (read) => this.onChain(read),
+      (error: unknown) => {
+        this.#options.logger.debug('reading /chain failed', { reason: String(error) });
+      },
+    );
+  }
+
+  #onStorageFailure(error: unknown): void {
+    const known = error instanceof CatenaError;
+    this.#halt(known ? error : new StorageError(String(error), { cause: error }));
+  }
+
+  #halt(error: CatenaError): void {
+    if (this.#stopped) return;
+    this.stop();
+    this.#options.events.onHalt(error);
+  }
+}
+
+function readingOf(read: ChainRead): ChainReading {
+  if (read.kind === 'absent') return { kind: 'absent' };
+  const configuration = parseConfiguration(read.data);
+  if (configuration === undefined) return { kind: 'garbage' };
+  return { kind: 'found', configuration, version: read.version };
+}
