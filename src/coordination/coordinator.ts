@@ -24,17 +24,23 @@ export type ChainRead =
 /**
  * done: it is written. conflict: it is certainly not written, the version was another (or, for create,
  * the node was there). unknown: it was sent and its answer was lost; it may still be written LATER.
- * unavailable: it was certainly never sent.
+ * unavailable: it is certainly not written: never sent, or refused outright (no permission, say).
  */
 export type WriteOutcome = 'done' | 'conflict' | 'unknown' | 'unavailable';
 
-/** connected: the session has just answered. suspended: not connected, nothing is known. expired: ephemerals are gone. */
+/**
+ * connected: the session has just answered. suspended: not connected, nothing is known. expired: that session is
+ * over, its ephemerals are gone or go at its timeout, and another session is being made.
+ */
 export type SessionState = 'connected' | 'suspended' | 'expired';
 
 export interface CoordinatorListener {
   /** After start, after each watch event, and at a low rate besides. Repeats of the same read are left out. */
   onChain(read: ChainRead): void;
-  /** The registered servers, oldest first (by sequence number, not by name). Garbage entries are left out and logged. */
+  /**
+   * The registered servers, oldest first (by sequence number, not by name). Garbage entries are left out and logged.
+   * A process is listed once; two processes of one serverId are both listed for as long as both nodes are there.
+   */
   onServers(servers: readonly Registration[]): void;
   onSession(state: SessionState): void;
 }
@@ -44,10 +50,14 @@ export interface Coordinator {
   start(listener: CoordinatorListener): void;
   /**
    * Keeps one ephemeral for this registration for as long as the coordinator lives: created again after
-   * an expiry, changed in place when `state` changes, other ephemerals of the same serverId deleted (R11).
+   * an expiry, changed in place when `state` changes, older ephemerals of the same serverId deleted (R11). While a
+   * process of the same serverId that announced itself LATER has one (a copied data directory), ours stays away.
    */
   announce(registration: Registration): void;
-  /** A read that went to the service just now. Rejects with CoordinationError if it did not answer. */
+  /**
+   * A read that went to the service just now. Waits for a connection; rejects with CoordinationError if there is no
+   * answer within the session timeout.
+   */
   readChain(): Promise<ChainRead>;
   createChain(data: string): Promise<WriteOutcome>;
   /** Compare-and-set: writes `data` if the node's version is still `version`. */

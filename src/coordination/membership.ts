@@ -45,12 +45,13 @@ export function withoutMembers(
   return members.length === 0 ? undefined : next(current, members, [], 'removal', change);
 }
 
-/** With the learner at the tail's end (R3). */
+/** With the learner at the tail's end (R3). Undefined while an earlier incarnation of it is listed. */
 export function withLearner(
   current: Configuration,
   learner: Member,
   change: ChangeBy,
-): Configuration {
+): Configuration | undefined {
+  if (current.members.some(({ serverId }) => serverId === learner.serverId)) return undefined;
   return next(current, [...current.members, learner], [], 'admission', change);
 }
 
@@ -87,8 +88,8 @@ export function revived(
 }
 
 /**
- * How a member stands by what is registered (a hint): alive as listed, restarted (another incarnation
- * of the server is registered, which proves the listed one dead), or gone.
+ * How a member stands by what is registered (a hint, it may be old): alive as listed, restarted (the
+ * newest registration of the server, they come oldest first, is another incarnation), or gone.
  */
 export function standingOf(
   member: Member,
@@ -97,8 +98,7 @@ export function standingOf(
   let standing: 'alive' | 'restarted' | 'gone' = 'gone';
   for (const server of registered) {
     if (server.serverId !== member.serverId) continue;
-    if (server.incarnation === member.incarnation) return 'alive';
-    standing = 'restarted';
+    standing = server.incarnation === member.incarnation ? 'alive' : 'restarted';
   }
   return standing;
 }

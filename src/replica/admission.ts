@@ -53,13 +53,16 @@ export class Admission {
     const { isTail, log, options } = this.#core;
     // The learner matches against this log, so this log must be the head's already (REPORT T4).
     if (!isTail || !this.#replication.settled) return;
-    if (this.#core.gate?.sender.link === link) return;
-    this.#drop(link);
+    // It asks until it is answered. A second answer would have it cut what it has acked (REPORT T5).
+    if (this.#feeds.has(link)) return;
     const sender = new Sender(this.#core, link, true);
     this.#feeds.set(link, sender);
     const common = log.runs.commonWith(body.runs);
-    if (common >= body.commit && !options.prefersSnapshot(common)) {
+    // Never wipe what may have been acked: a snapshot reaches no further than the commit index.
+    const needsSnapshot = common < log.commit && options.prefersSnapshot(common);
+    if (common >= body.commit && !needsSnapshot) {
       this.#feedAfter(sender, common);
+      this.#resumeGate(sender);
       return;
     }
     sender.state = 'snapshot';
@@ -70,9 +73,9 @@ export class Admission {
   onSnapshotSent(link: Link, seq: number): void {
     const sender = this.#feeds.get(link);
     if (sender?.state !== 'snapshot') return;
+    // What follows is sent when the learner acks the snapshot: it takes nothing while it installs it.
     this.#replication.senders.add(sender);
-    sender.startAfter(seq);
-    sender.sendCommit();
+    sender.awaitSnapshot(seq);
   }
 
   onLinkDown(link: Link): void {
@@ -87,13 +90,17 @@ export class Admission {
     const { gate } = this.#core;
     if (gate === undefined) this.#considerGate(registered);
     else if (gate.admission === 'none' && this.#gateIsLate()) this.#openGate('learner too slow');
+    else if (gate.admission === 'none' && this.#isSilent(gate.sender.link)) {
+      // Its link closes, which opens the gate: the chain must not wait for a process that stands still.
+      this.#core.closeLink(gate.sender.link.id, 'silent while the chain waits for it');
+    }
   }
 
   /** The gated learner has acked all it must: it may be written into the chain. */
   get admissible(): Member | undefined {
-    const { gate } = this.#core;
+    const { gate, links } = this.#core;
     if (gate === undefined || gate.sender.acked < gate.endSeq) return undefined;
-    return gate.learner;
+    return links.has(gate.sender.link.id) ? gate.learner : undefined;
   }
 
   #considerGate(registered: readonly Registration[]): void {
@@ -104,7 +111,9 @@ export class Admission {
     for (const server of registered) {
       for (const [link, sender] of this.#feeds) {
         if (!sameMember(server, link.peer) || server.state === 'leaving') continue;
-        if (sender.state !== 'live' || log.lastSeq - sender.acked > closeSeqs) continue;
+        if (!sender.isFedFromMemory || log.lastSeq - sender.acked > closeSeqs) continue;
+        // Its earlier incarnation is still listed: that one must be removed first.
+        if (configuration.members.some(({ serverId }) => serverId === server.serverId)) continue;
         // Ordered by age in the registry: the oldest learner that is close goes first.
         const { serverId, incarnation, address } = server;
         this.#closeGate({ serverId, incarnation, address }, sender);
@@ -125,6 +134,20 @@ export class Admission {
     this.#core.send(sender.link.id, { kind: 'gate', upNumber });
     this.#lease.onGateClosed(sender.link);
     this.#core.note('debug', 'gate closed', { learner: learner.address });
+  }
+
+  /** The learner of a gate that may not open is back on a new link: its proofs count from there on. */
+  #resumeGate(sender: Sender): void {
+    const { gate } = this.#core;
+    if (gate === undefined || !sameMember(gate.learner, sender.link.peer)) return;
+    gate.sender = sender;
+    this.#core.send(sender.link.id, { kind: 'gate', upNumber: this.#lease.upNumber });
+    this.#lease.onGateClosed(sender.link);
+  }
+
+  #isSilent(link: Link): boolean {
+    const { now, options } = this.#core;
+    return now.monotonicMs - link.heardAtMs > options.timing.silenceMs;
   }
 
   #openGate(reason: string): void {

@@ -64,7 +64,12 @@ export class ChainLease {
   }
 
   onDownBeat(link: Link, number: number, echo: number): void {
-    if (link !== this.#above) return;
+    if (link !== this.#above) {
+      // Its other end takes it for settled, but it lost its place to another connection: start over.
+      this.#core.closeLink(link.id, 'a beat from above on a connection that is not settled');
+      return;
+    }
+    if (number <= this.#ledger.newestDown) return;
     this.#ledger.receivedDown(number, echo);
     if (this.#below !== undefined) this.#passDown(number, echo);
     else if (this.#core.role !== 'middle') this.#passUp(this.#ledger.newestUp + 1, number);
@@ -72,14 +77,20 @@ export class ChainLease {
 
   onUpBeat(link: Link, number: number, echo: number): void {
     if (link !== this.#below) return;
+    // A number that was sent on before must not get a later instant: an old echo would count for it.
+    if (number <= this.#ledger.newestUp) return;
     this.#ledger.receivedUp(number, echo);
     if (this.#above !== undefined) this.#passUp(number, echo);
   }
 
   /** Whether a read whose value was taken at or before `now` may be answered. */
   holds(now: Instant): boolean {
+    return this.#core.serves && this.isProven(now);
+  }
+
+  /** Whether all others were in this epoch a short while ago. */
+  isProven(now: Instant): boolean {
     const { role, gate } = this.#core;
-    if (!this.#core.serves) return false;
     const { provenAbove, provenBelow } = this.#ledger;
     switch (role) {
       case 'single':

@@ -50,7 +50,8 @@ export interface Link {
 /** The tail's promise to prove nothing without this learner any more (R3). */
 export interface Gate {
   readonly learner: Member;
-  readonly sender: Sender;
+  /** Replaced only when this very learner joins again after its link broke. */
+  sender: Sender;
   readonly startedAt: Instant;
   /** All that was in the tail's log when the gate closed, whatever epoch acked it. */
   readonly endSeq: number;
@@ -80,6 +81,8 @@ export class Core {
   gate: Gate | undefined;
   now: Instant = { monotonicMs: 0, wallMs: 0 };
   effects: Effect[] = [];
+  /** Set by the replica: every part forgets a link that is over. */
+  onLinkOver: (link: Link) => void = () => undefined;
 
   constructor(options: ReplicaOptions, log: EntryLog, epoch: number) {
     this.options = options;
@@ -144,9 +147,13 @@ export class Core {
     this.emit({ kind: 'note', level, message, ...(fields === undefined ? {} : { fields }) });
   }
 
-  closeLink(link: LinkId, reason: string): void {
-    this.links.delete(link);
-    this.emit({ kind: 'close-link', link, reason });
+  /** Over at once for every part here: what the shell still reports of this link is ignored. */
+  closeLink(id: LinkId, reason: string): void {
+    const link = this.links.get(id);
+    if (link === undefined) return;
+    this.links.delete(id);
+    this.emit({ kind: 'close-link', link: id, reason });
+    this.onLinkOver(link);
   }
 
   /** Nothing is answered from here on (P8). */

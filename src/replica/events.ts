@@ -53,7 +53,10 @@ export type Event =
   | { readonly kind: 'proposed'; readonly outcome: WriteOutcome }
   /** The state of the last `persist` effect is on disk. */
   | { readonly kind: 'persisted' }
-  /** Everything up to `seq` is on disk. */
+  /**
+   * Everything up to `seq` is on disk, as it stands after all effects given so far: what a `cut` that was
+   * given but not yet carried out takes away is never reported.
+   */
   | { readonly kind: 'durable'; readonly seq: number }
   | { readonly kind: 'writes'; readonly writes: readonly WriteRequest[] }
   | { readonly kind: 'reads'; readonly reads: readonly ReadRequest[] }
@@ -75,6 +78,7 @@ export type Event =
       readonly target: Member;
       readonly why: 'refused' | 'replaced' | 'unreachable';
     }
+  /** The messages of one link come in the order in which they were sent, none after its `link-down`. */
   | { readonly kind: 'message'; readonly link: LinkId; readonly message: PeerMessage }
   /** Answer to `read-log`: the consecutive entries that start at `fromSeq`. */
   | { readonly kind: 'log-read'; readonly link: LinkId; readonly entries: readonly Entry[] }
@@ -82,7 +86,10 @@ export type Event =
   | { readonly kind: 'snapshot-sent'; readonly link: LinkId; readonly seq: number }
   /** A snapshot that covers `runs` begins to arrive over `link`. */
   | { readonly kind: 'snapshot-begun'; readonly link: LinkId; readonly runs: readonly EpochRun[] }
-  /** A snapshot received over `link` is on disk and in the table; its log covers `runs`. */
+  /**
+   * A snapshot received over `link` is on disk and in the table; its log covers `runs`. It may begin to
+   * replace them only while `link` is up, and nothing is reported between its beginning and its end.
+   */
   | {
       readonly kind: 'snapshot-installed';
       readonly link: LinkId;

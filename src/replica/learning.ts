@@ -8,6 +8,8 @@ import { InvariantError } from '../errors.js';
 import type { ChainLease } from './chain-lease.js';
 import type { Core, Link } from './core.js';
 import { type EpochRun, EpochRuns } from './epoch-runs.js';
+import type { LinkId } from './events.js';
+import { invariant } from './invariant.js';
 import type { Reads } from './reads.js';
 import type { Replication } from './replication.js';
 
@@ -19,6 +21,8 @@ export class Learning {
   #tailLink: Link | undefined;
   /** Something came back for the join; until then it is asked again. */
   #answered = false;
+  /** A snapshot is arriving over this link: asking elsewhere meanwhile would cross with it. */
+  #installing: LinkId | undefined;
 
   constructor(core: Core, replication: Replication, lease: ChainLease, reads: Reads) {
     this.#core = core;
@@ -36,7 +40,7 @@ export class Learning {
   onTick(): void {
     const { role, tail, configuration, isCurrent } = this.#core;
     if (role !== 'learner' || configuration === undefined || tail === undefined) return;
-    if (!isCurrent) return;
+    if (!isCurrent || this.#installing !== undefined) return;
     if (this.#tailLink === undefined) {
       for (const link of this.#core.links.values()) {
         if (link.dialed && sameMember(link.peer, tail)) this.#tailLink = link;
@@ -54,6 +58,7 @@ export class Learning {
   }
 
   onLinkDown(link: Link): void {
+    if (this.#installing === link.id) this.#installing = undefined;
     if (this.#tailLink === link) this.reset();
   }
 
@@ -71,12 +76,12 @@ export class Learning {
   }
 
   /** The whole table came as a snapshot: what the log held before is replaced by it. */
-  onSnapshotInstalled(link: Link, runs: readonly EpochRun[]): void {
-    if (link !== this.#tailLink) return;
+  onSnapshotInstalled(id: LinkId, runs: readonly EpochRun[]): void {
+    invariant(this.#core.role === 'learner', 'only a learner takes a snapshot');
+    this.#installing = undefined;
     this.#core.log.reset(runs);
     this.#reads.onCut(this.#core.log.lastSeq);
-    this.#answered = true;
-    this.#replication.feedFrom(link);
+    if (this.#tailLink?.id === id) this.#replication.feedFrom(this.#tailLink);
     this.#core.note('info', 'snapshot installed', { seq: this.#core.log.lastSeq });
   }
 
@@ -84,6 +89,7 @@ export class Learning {
   onSnapshotBegun(link: Link, runs: readonly EpochRun[]): void {
     if (link !== this.#tailLink) return;
     this.#answered = true;
+    this.#installing = link.id;
     const { log } = this.#core;
     const theirs = new EpochRuns(runs);
     if (log.commit > 0 && theirs.epochAt(log.commit) !== log.runs.epochAt(log.commit)) {

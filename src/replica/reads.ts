@@ -10,12 +10,17 @@ import type { ChainLease } from './chain-lease.js';
 import type { Core } from './core.js';
 import type { ReadRequest } from './events.js';
 
+interface WaitingRead {
+  readonly read: ReadRequest;
+  readonly sinceMs: number;
+}
+
 export class Reads {
   readonly #core: Core;
   readonly #lease: ChainLease;
   /** Reads by the seq whose commit they wait for: the last seq of an entry. */
-  readonly #waitingForCommit = new Map<number, ReadRequest[]>();
-  #waitingForLease: { read: ReadRequest; sinceMs: number }[] = [];
+  readonly #waitingForCommit = new Map<number, WaitingRead[]>();
+  #waitingForLease: WaitingRead[] = [];
 
   constructor(core: Core, lease: ChainLease) {
     this.#core = core;
@@ -56,7 +61,7 @@ export class Reads {
     const reads = this.#waitingForCommit.get(seq);
     if (reads === undefined) return;
     this.#waitingForCommit.delete(seq);
-    this.#try(reads);
+    this.#try(reads.map(({ read }) => read));
   }
 
   /** The suffix was cut: nothing beyond its end will ever be committed under the seqs waited for. */
@@ -64,7 +69,7 @@ export class Reads {
     for (const [seq, reads] of this.#waitingForCommit) {
       if (seq <= lastSeq) continue;
       this.#waitingForCommit.delete(seq);
-      this.onReads(reads);
+      this.onReads(reads.map(({ read }) => read));
     }
   }
 
@@ -78,17 +83,25 @@ export class Reads {
 
   onTick(): void {
     const oldestMs = this.#core.now.monotonicMs - this.#core.options.timing.readWaitMs;
-    const first = this.#waitingForLease[0];
-    if (first === undefined || first.sinceMs > oldestMs) return;
-    const late = this.#waitingForLease.filter(({ sinceMs }) => sinceMs <= oldestMs);
-    this.#waitingForLease = this.#waitingForLease.filter(({ sinceMs }) => sinceMs > oldestMs);
+    const isLate = ({ sinceMs }: WaitingRead): boolean => sinceMs <= oldestMs;
+    const late = this.#waitingForLease.filter(isLate);
+    if (late.length > 0) this.#waitingForLease = this.#waitingForLease.filter((w) => !isLate(w));
+    for (const [seq, waiting] of this.#waitingForCommit) {
+      // The first of them waits longest.
+      if (!isLate(waiting[0] as WaitingRead)) continue;
+      late.push(...waiting.filter(isLate));
+      const rest = waiting.filter((w) => !isLate(w));
+      if (rest.length > 0) this.#waitingForCommit.set(seq, rest);
+      else this.#waitingForCommit.delete(seq);
+    }
+    if (late.length === 0) return;
     this.#core.emit({ kind: 'refuse', requests: late.map(({ read }) => read), why: 'UNAVAILABLE' });
   }
 
   /** No longer a member, or leaving: other servers can answer. */
   refuseAll(): void {
-    const reads = [...this.#waitingForCommit.values()].flat();
-    reads.push(...this.#waitingForLease.map(({ read }) => read));
+    const waiting = [...this.#waitingForCommit.values()].flat();
+    const reads = [...waiting, ...this.#waitingForLease].map(({ read }) => read);
     this.#waitingForCommit.clear();
     this.#waitingForLease = [];
     if (reads.length > 0) this.#refuse(reads);
@@ -106,9 +119,10 @@ export class Reads {
   }
 
   #waitFor(seq: number, read: ReadRequest): void {
+    const sinceMs = this.#core.now.monotonicMs;
     const waiting = this.#waitingForCommit.get(seq);
-    if (waiting === undefined) this.#waitingForCommit.set(seq, [read]);
-    else waiting.push(read);
+    if (waiting === undefined) this.#waitingForCommit.set(seq, [{ read, sinceMs }]);
+    else waiting.push({ read, sinceMs });
   }
 
   #refuse(requests: readonly ReadRequest[]): void {

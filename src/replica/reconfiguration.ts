@@ -57,7 +57,10 @@ export class Reconfiguration {
   #notBeforeMs = 0;
   #refreshedAtMs = 0;
   #olderSinceMs: number | undefined;
+  /** 0 when there was no `/chain` at all. */
+  #olderEpoch = 0;
   #reviveSinceMs: number | undefined;
+  #hasLeft = false;
 
   constructor(
     core: Core,
@@ -147,6 +150,7 @@ export class Reconfiguration {
   onTick(): void {
     const { now, options } = this.#core;
     this.#refuseOlderChain();
+    this.#findChain();
     if (this.#proposal !== undefined || this.#core.adopting !== undefined) return;
     if (this.#core.knownEpoch > this.#core.epoch) {
       if (now.monotonicMs - this.#refreshedAtMs > options.timing.retryMs) this.#refresh();
@@ -161,7 +165,7 @@ export class Reconfiguration {
   #considerAsMember(): void {
     const { configuration, leaving, gate } = this.#core;
     if (configuration === undefined) return;
-    const suspects = this.#suspicion.suspects(this.#lease.holds(this.#core.now));
+    const suspects = this.#suspicion.suspects(this.#lease.isProven(this.#core.now));
     if (suspects.length > 0) {
       const reason = suspects.map(({ member, reason }) => `${member.address} ${reason}`).join(', ');
       const removed = suspects.map(({ member }) => member);
@@ -170,6 +174,11 @@ export class Reconfiguration {
     }
     if (leaving) {
       if (this.#replication.hasPendingWrites) return;
+      if (configuration.members.length === 1) {
+        // Alone: there is nobody to hand over to, and nothing to agree on.
+        if (gate?.admission !== 'sent') this.#leaveAlone();
+        return;
+      }
       const change = this.#change(`${this.#core.self.address} leaves`);
       this.#propose('leave', withoutLeaver(configuration, this.#core.self, change));
       return;
@@ -181,6 +190,11 @@ export class Reconfiguration {
     } else if (gate?.admission === 'sent') {
       this.#propose('fence', fenced(configuration, this.#change('an admission is in doubt')));
     }
+  }
+
+  #leaveAlone(): void {
+    if (!this.#hasLeft) this.#core.emit({ kind: 'left' });
+    this.#hasLeft = true;
   }
 
   /** R5: the last configuration lists this server, but an earlier incarnation of it. */
@@ -215,9 +229,7 @@ export class Reconfiguration {
     }
     const log = this.#core.log;
     if (this.#lastKnown !== undefined || log.lastSeq > 0) {
-      this.#refuse(
-        'there is no /chain in ZooKeeper, but this data directory holds data of a cluster',
-      );
+      this.#onOlder(0, Math.max(this.#core.epoch, 1));
       return;
     }
     if (this.#proposal !== undefined || this.#core.adopting !== undefined || this.#core.leaving)
@@ -267,10 +279,11 @@ export class Reconfiguration {
     this.#core.emit({ kind: 'persist', state: { configuration } });
   }
 
-  /** A read may be stale, so an older epoch is waited out; at a start, only for a while. */
+  /** A read may be stale, so an older epoch (or none) is waited out; at a start, only for a while. */
   #onOlder(epoch: number, ours: number): void {
     if (this.#olderSinceMs !== undefined) return;
     this.#olderSinceMs = this.#core.now.monotonicMs;
+    this.#olderEpoch = epoch;
     this.#core.note('warn', '/chain shows an older epoch than this server adopted', {
       epoch,
       ours,
@@ -283,11 +296,21 @@ export class Reconfiguration {
     const sinceMs = now.monotonicMs - this.#olderSinceMs;
     if (sinceMs > options.timing.olderChainMs) {
       this.#refuse(
-        `/chain shows an older epoch than this disk (${this.#core.epoch}): ZooKeeper went back`,
+        this.#olderEpoch === 0
+          ? 'there is no /chain in ZooKeeper, but this data directory holds data of a cluster'
+          : `/chain shows an older epoch than this disk (${this.#core.epoch}): ZooKeeper went back`,
       );
     } else if (now.monotonicMs - this.#refreshedAtMs > options.timing.retryMs) {
       this.#refresh();
     }
+  }
+
+  /** Until a first configuration is in force nothing else may bring the next read of `/chain`. */
+  #findChain(): void {
+    const { configuration, adopting, now, options, leaving } = this.#core;
+    if (configuration !== undefined || adopting !== undefined || leaving) return;
+    if (this.#proposal !== undefined) return;
+    if (now.monotonicMs - this.#refreshedAtMs > options.timing.retryMs) this.#refresh();
   }
 
   #holdFor(previous: Configuration | undefined, adopted: Configuration): void {

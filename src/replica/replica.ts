@@ -17,6 +17,7 @@ import { Admission } from './admission.js';
 import { ChainLease } from './chain-lease.js';
 import { Core, type Link, type ReplicaOptions } from './core.js';
 import type { EntryLog } from './entry-log.js';
+import type { EpochRun } from './epoch-runs.js';
 import type { Effect, Event, LinkId, Role } from './events.js';
 import { invariant } from './invariant.js';
 import { Learning } from './learning.js';
@@ -59,6 +60,7 @@ export class Replica {
 
   constructor(options: ReplicaOptions, state: ReplicaState) {
     this.#core = new Core(options, state.log, state.lastKnown?.epoch ?? 0);
+    this.#core.onLinkOver = (link) => this.#onLinkOver(link);
     this.#lease = new ChainLease(this.#core);
     this.#reads = new Reads(this.#core, this.#lease);
     this.#replication = new Replication(this.#core, this.#reads, this.#lease);
@@ -136,6 +138,11 @@ export class Replica {
     return log.runs.epochAt(log.commit) > epoch ? 'never' : 'pending';
   }
 
+  /** The epochs of the log up to `seq`: what must travel with a snapshot of it. */
+  runsUpTo(seq: number): readonly EpochRun[] {
+    return this.#core.log.runs.upTo(seq);
+  }
+
   #start(): void {
     this.#started = true;
     // R9 (i): an earlier process of this server may have removed someone just before it died.
@@ -181,9 +188,8 @@ export class Replica {
           this.#learning.onSnapshotBegun(link, event.runs),
         );
       case 'snapshot-installed':
-        return this.#withLink(event.link, (link) =>
-          this.#learning.onSnapshotInstalled(link, event.runs),
-        );
+        // Whatever became of the link: this is what disk and table hold now.
+        return this.#learning.onSnapshotInstalled(event.link, event.runs);
       case 'tick':
         return this.#onTick();
       case 'turn-end':
@@ -265,14 +271,14 @@ export class Replica {
     const link = this.#core.links.get(id);
     if (link === undefined) return;
     this.#core.links.delete(id);
+    this.#onLinkOver(link);
+    this.#probePredecessor();
+  }
+
+  #onLinkOver(link: Link): void {
     this.#replication.onLinkDown(link);
     this.#admission.onLinkDown(link);
     this.#learning.onLinkDown(link);
-    // Only the predecessor dials, so ask whether it still listens: a dead process refuses at once.
-    const { predecessor } = this.#core;
-    if (!link.dialed && predecessor !== undefined && sameMember(predecessor, link.peer)) {
-      this.#core.emit({ kind: 'probe', target: predecessor });
-    }
   }
 
   #withLink(id: LinkId, act: (link: Link) => void): void {
@@ -286,6 +292,7 @@ export class Replica {
       this.#beatAtMs = now.monotonicMs;
       this.#beat();
     }
+    this.#suspicion.onTick();
     this.#learning.onTick();
     this.#admission.onTick(this.#suspicion.registered ?? []);
     this.#reconfiguration.onTick();
@@ -297,8 +304,22 @@ export class Replica {
   #beat(): void {
     if (this.#core.configuration === undefined || this.#core.adopting !== undefined) return;
     for (const link of this.#core.links.values()) this.#core.send(link.id, { kind: 'ping' });
+    this.#probePredecessor();
     this.#replication.greetSuccessor();
     this.#lease.startBeat();
+  }
+
+  /**
+   * Only predecessors dial, so one whose link is gone is asked whether it still listens: a dead
+   * process refuses. At each beat, for a dying one may accept for a moment still.
+   */
+  #probePredecessor(): void {
+    const { predecessor, links } = this.#core;
+    if (predecessor === undefined) return;
+    for (const link of links.values()) {
+      if (!link.dialed && sameMember(link.peer, predecessor)) return;
+    }
+    this.#core.emit({ kind: 'probe', target: predecessor });
   }
 
   #onLeave(): void {
@@ -306,9 +327,9 @@ export class Replica {
     this.#core.leaving = true;
     this.#reads.refuseAll();
     this.#core.emit({ kind: 'announce', state: 'leaving' });
-    // Alone, or no member at all: there is nobody to hand over to, and nothing to agree on.
-    if (!this.#core.isMember || this.#core.role === 'single') this.#core.emit({ kind: 'left' });
-    else this.#reconfiguration.onTick();
+    // No member at all: there is nobody to hand over to, and nothing to agree on.
+    if (this.#core.isMember) this.#reconfiguration.onTick();
+    else this.#core.emit({ kind: 'left' });
   }
 
   /** The sender is told our epoch, so that it reads the configuration; once a beat is enough. */
@@ -328,12 +349,13 @@ export class Replica {
     this.#replication.reset();
     this.#admission.reset();
     this.#learning.reset();
-    this.#suspicion.onAdopted();
     if (position < 0) this.#becomeLearner(configuration);
     else if (last === 0) this.#becomeSingle(configuration);
     else if (position === 0) this.#becomeHead(configuration);
     else if (position < last) this.#becomeMiddle(configuration);
     else this.#becomeTail(configuration);
+    // After the role is taken: who the neighbours are depends on it.
+    this.#suspicion.onAdopted();
     invariant(this.#core.epoch === configuration.epoch, 'the role follows the adopted epoch');
     this.#beatAtMs = Number.NEGATIVE_INFINITY;
     this.#onTick();

@@ -171,9 +171,12 @@ export class Replication {
   }
 
   onAppend(link: Link, entry: Entry, commit: number): void {
-    if (link !== this.#source) return;
+    if (!this.#isSource(link)) return;
     const { log } = this.#core;
-    if (entry.lastSeq <= log.lastSeq && log.runs.epochAt(entry.lastSeq) === entry.epoch) return;
+    if (entry.lastSeq <= log.lastSeq && log.runs.epochAt(entry.lastSeq) === entry.epoch) {
+      this.onCommit(link, commit);
+      return;
+    }
     if (entry.firstSeq !== log.lastSeq + 1 || entry.epoch < log.runs.lastEpoch) {
       this.#core.closeLink(link.id, `append of ${entry.firstSeq} onto ${log.lastSeq}`);
       return;
@@ -184,7 +187,7 @@ export class Replication {
 
   /** A commit index from above. Late ones are harmless: it never falls. */
   onCommit(link: Link, commit: number): void {
-    if (link !== this.#source) return;
+    if (!this.#isSource(link)) return;
     const { log } = this.#core;
     const known = Math.min(commit, log.lastSeq);
     invariant(
@@ -241,6 +244,16 @@ export class Replication {
 
   get hasPendingWrites(): boolean {
     return this.#writes.size > 0;
+  }
+
+  /**
+   * Whether this server is fed over `link`. What another link brings is dropped, and the link with
+   * it: its other end takes it for settled, and would wait for acks for ever.
+   */
+  #isSource(link: Link): boolean {
+    if (link === this.#source) return true;
+    this.#core.closeLink(link.id, 'entries on a connection that is not settled');
+    return false;
   }
 
   #settle(): void {

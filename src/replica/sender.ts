@@ -17,6 +17,8 @@ export class Sender {
   acked = 0;
   /** idle: the peer has not said yet what it has. reading: waits for the disk. snapshot: waits for one to be sent. */
   state: 'idle' | 'live' | 'reading' | 'snapshot' = 'idle';
+  /** The seq up to which a snapshot was sent and not yet acked. */
+  #snapshotSeq: number | undefined;
 
   readonly #core: Core;
   /** Whether more than a window of bytes may be under way: only to the successor, from memory. */
@@ -42,6 +44,19 @@ export class Sender {
     this.#next = seq + 1;
     this.state = 'live';
     this.pump();
+  }
+
+  /** A snapshot up to `seq` is under way; the peer's ack of it says that it can take more. */
+  awaitSnapshot(seq: number): void {
+    this.#snapshotSeq = seq;
+    this.#next = seq + 1;
+  }
+
+  /** Whether nothing that the peer lacks must be read from disk. */
+  get isFedFromMemory(): boolean {
+    if (this.state !== 'live') return false;
+    const { log } = this.#core;
+    return this.#next > log.lastSeq || log.startingAt(this.#next) !== undefined;
   }
 
   /** Sends what there is, as far as the window allows. */
@@ -74,7 +89,13 @@ export class Sender {
   /** The caller has checked that (seq, epoch) is in our log. */
   onAck(seq: number): void {
     if (seq >= this.#next || seq <= this.acked) return;
+    if (this.state === 'snapshot' && seq !== this.#snapshotSeq) return;
     this.acked = seq;
+    if (this.state === 'snapshot') {
+      this.startAfter(seq);
+      this.sendCommit();
+      return;
+    }
     for (let first = this.#outstanding[0]; first !== undefined && first.lastSeq <= seq; ) {
       this.#outstandingBytes -= first.bytes;
       this.#outstanding.shift();

@@ -23,8 +23,13 @@ export class Suspicion {
   readonly #heardAtMs = new Map<string, number>();
   readonly #refused = new Set<string>();
   readonly #goneSinceMs = new Map<string, number>();
-  /** Incarnations known to have been replaced: no lease of theirs can be alive (R9). */
+  /**
+   * Incarnations known to have been replaced: no lease of theirs can be alive (R9). Only from a
+   * handshake with their successor at their address. The registry does not count here: an old read
+   * of it may show the incarnation BEFORE the listed one, whose lease is very much alive.
+   */
   readonly #replaced = new Set<string>();
+  #tickedAtMs: number | undefined;
 
   constructor(core: Core) {
     this.#core = core;
@@ -42,14 +47,31 @@ export class Suspicion {
     for (const member of [this.#core.predecessor, this.#core.successor]) {
       if (member !== undefined) this.#heardAtMs.set(member.serverId, this.#core.now.monotonicMs);
     }
+    // The same registry is not reported twice: who is gone in it counts from now on.
+    if (this.#registered !== undefined) this.onServers(this.#registered);
+  }
+
+  /**
+   * What was not heard while this process itself stood still (suspended, stopped, a long pause) lies
+   * in its sockets' buffers: that time is not silence.
+   */
+  onTick(): void {
+    const { now, options } = this.#core;
+    const pausedMs = now.monotonicMs - (this.#tickedAtMs ?? now.monotonicMs);
+    this.#tickedAtMs = now.monotonicMs;
+    if (pausedMs <= options.timing.silenceMs / 2) return;
+    for (const [serverId, heardAtMs] of this.#heardAtMs) {
+      this.#heardAtMs.set(serverId, Math.min(heardAtMs + pausedMs, now.monotonicMs));
+    }
+    for (const [serverId, sinceMs] of this.#goneSinceMs) {
+      this.#goneSinceMs.set(serverId, Math.min(sinceMs + pausedMs, now.monotonicMs));
+    }
   }
 
   onServers(servers: readonly Registration[]): void {
     this.#registered = servers;
     for (const member of this.#core.configuration?.members ?? []) {
-      const standing = standingOf(member, servers);
-      if (standing === 'restarted') this.#replaced.add(member.incarnation);
-      if (standing !== 'gone') this.#goneSinceMs.delete(member.serverId);
+      if (standingOf(member, servers) === 'alive') this.#goneSinceMs.delete(member.serverId);
       else if (!this.#goneSinceMs.has(member.serverId)) {
         this.#goneSinceMs.set(member.serverId, this.#core.now.monotonicMs);
       }
@@ -63,7 +85,12 @@ export class Suspicion {
 
   onDialFailed(target: Member, why: 'refused' | 'replaced' | 'unreachable'): void {
     if (why === 'replaced') this.#replaced.add(target.incarnation);
-    if (why === 'refused') this.#refused.add(target.serverId);
+    const { predecessor, successor } = this.#core;
+    // A late answer about an earlier incarnation says nothing about the one that is listed now.
+    const isNeighbour = [predecessor, successor].some(
+      (neighbour) => neighbour !== undefined && sameMember(neighbour, target),
+    );
+    if (why === 'refused' && isNeighbour) this.#refused.add(target.serverId);
   }
 
   /** Known to have restarted: its leases died with its process. */
@@ -71,19 +98,19 @@ export class Suspicion {
     return this.#replaced.has(member.incarnation);
   }
 
-  /** The members to remove now. `leaseHolds`: everyone was heard of within a lease. */
-  suspects(leaseHolds: boolean): Suspect[] {
+  /** The members to remove now. `isProven`: everyone was heard of within a lease. */
+  suspects(isProven: boolean): Suspect[] {
     const { configuration, self } = this.#core;
     const suspects: Suspect[] = [];
     for (const member of configuration?.members ?? []) {
       if (sameMember(member, self)) continue;
-      const reason = this.#reasonAgainst(member, leaseHolds);
+      const reason = this.#reasonAgainst(member, isProven);
       if (reason !== undefined) suspects.push({ member, reason });
     }
     return suspects;
   }
 
-  #reasonAgainst(member: Member, leaseHolds: boolean): string | undefined {
+  #reasonAgainst(member: Member, isProven: boolean): string | undefined {
     const { now, options } = this.#core;
     const { silenceMs, goneMs } = options.timing;
     if (this.isReplaced(member)) return 'restarted';
@@ -94,10 +121,12 @@ export class Suspicion {
       if (silentMs > silenceMs) return `silent for ${Math.round(silentMs)} ms`;
     }
     const goneSinceMs = this.#goneSinceMs.get(member.serverId);
-    if (goneSinceMs === undefined || leaseHolds) return undefined;
+    if (goneSinceMs === undefined || isProven) return undefined;
     // Members try in chain order, each a little later, so that they do not all write at once.
     const place = configurationPlace(this.#core);
-    return now.monotonicMs - goneSinceMs > goneMs * (1 + place) ? 'its znode is gone' : undefined;
+    if (now.monotonicMs - goneSinceMs <= goneMs * (1 + place)) return undefined;
+    const isBack = standingOf(member, this.#registered ?? []) === 'restarted';
+    return isBack ? 'restarted' : 'its znode is gone';
   }
 }
 

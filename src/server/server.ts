@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Configuration, Member } from '../coordination/configuration.js';
-import { CatenaError, OutcomeUnknownError, StorageError } from '../errors.js';
+import { type CatenaError, OutcomeUnknownError, StorageError } from '../errors.js';
 import { transferWindowBytes } from '../limits.js';
 import { formatAddress } from '../protocol/address.js';
 import { sealRecord } from '../protocol/entry-codec.js';

@@ -1,0 +1,48 @@
+/** How a command ended, as an exit code, and what is said about it. Pure. */
+import { CatenaError, OutcomeUnknownError } from '../../errors.js';
+
+/** The higher the worse: many commands end with the highest of theirs. */
+export const exitCodes = {
+  done: 0,
+  absent: 1,
+  usage: 2,
+  unavailable: 3,
+  outcomeUnknown: 4,
+} as const;
+
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+/** Errors of the programmer are no outcome: they are thrown again. */
+export function exitCodeOf(error: unknown): ExitCode {
+  if (!(error instanceof CatenaError)) throw error;
+  switch (error.code) {
+    case 'BAD_REQUEST':
+    case 'LIMIT_EXCEEDED':
+    case 'WRONG_CLUSTER':
+      return exitCodes.usage;
+    case 'OUTCOME_UNKNOWN':
+      return exitCodes.outcomeUnknown;
+    default:
+      return exitCodes.unavailable;
+  }
+}
+
+export function worse(one: ExitCode, other: ExitCode): ExitCode {
+  return one > other ? one : other;
+}
+
+/** One line for people: what happened, and for an unknown outcome how to find it out. */
+export function explain(error: CatenaError): string {
+  if (!(error instanceof OutcomeUnknownError)) return error.message;
+  const way =
+    error.opId === undefined
+      ? 'read the key to see whether it was written'
+      : `find out with: verify ${error.opId}`;
+  return `outcome unknown: ${error.message}; ${way}`;
+}
+
+export function jsonOfError(error: CatenaError): object {
+  const opId = error instanceof OutcomeUnknownError ? error.opId : undefined;
+  const { code, message } = error;
+  return { error: { code, message, ...(opId === undefined ? {} : { opId }) } };
+}

@@ -1,0 +1,122 @@
+/**
+ * kv-client from its arguments to its exit code: one command, piped commands, or the prompt. The process
+ * around it is handed in, so that tests run it whole.
+ */
+import { readFileSync } from 'node:fs';
+import type { Readable, Writable } from 'node:stream';
+import { connect } from '../../client/connect.js';
+import type { KvClient } from '../../client/kv-client.js';
+import { CatenaError, LimitError } from '../../errors.js';
+import { valueBytesMax } from '../../limits.js';
+import { type ClientOptions, helpText, parseClientOptions } from './client-options.js';
+import { dataCommands } from './commands.js';
+import { exitCodeOf, exitCodes, explain, type ExitCode } from './exit-codes.js';
+import { historyPath, loadHistory, saveHistory } from './history.js';
+import { Output } from './output.js';
+import { promptOf } from './prompt.js';
+import { Repl } from './repl.js';
+import { runScript } from './script.js';
+import { Shell } from './shell.js';
+import { shownText } from './words.js';
+
+export interface ProcessParts {
+  readonly args: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+  readonly stdin: Readable & { readonly isTTY?: boolean };
+  readonly stdout: Writable & { readonly isTTY?: boolean };
+  readonly stderr: Writable & { readonly isTTY?: boolean };
+  /** Ctrl-C, outside the prompt. */
+  readonly interrupted: AbortSignal;
+}
+
+export async function runClient(parts: ProcessParts): Promise<ExitCode> {
+  const errors = new Output({ stream: parts.stderr, isTerminal: true, isJson: false });
+  let options: ClientOptions;
+  try {
+    options = parseClientOptions(parts.args, parts.env);
+  } catch (error) {
+    return failed(errors, error);
+  }
+  const isTerminal = parts.stdout.isTTY === true;
+  const output = new Output({ stream: parts.stdout, isTerminal, isJson: options.isJson });
+  const code = await runAction(options, parts, output, errors);
+  await output.flushed();
+  return code;
+}
+
+async function runAction(
+  options: ClientOptions,
+  parts: ProcessParts,
+  output: Output,
+  errors: Output,
+): Promise<ExitCode> {
+  if (options.action === 'help') output.write(helpText);
+  if (options.action === 'version') output.line(versionText());
+  if (options.action !== 'run') return exitCodes.done;
+  const { timeoutMs, cluster, servers, zookeeper } = options;
+  let repl: Repl | undefined;
+  const common = { timeoutMs, cluster, lazy: true, onView: () => repl?.refreshPrompt() };
+  let client: KvClient;
+  try {
+    client = await connect(servers.length > 0 ? { ...common, servers } : { ...common, zookeeper });
+  } catch (error) {
+    return failed(errors, error);
+  }
+  try {
+    const isOneOfMany = options.command.length === 0;
+    const shell = new Shell({ commands: dataCommands, client, output, errors, isOneOfMany });
+    const { stdin, interrupted } = parts;
+    if (!isOneOfMany) {
+      const { command, commandOptions, isEscaped } = options;
+      const how = { ...commandOptions, isEscaped };
+      return await shell.runArguments(command, how, () => valueOf(stdin), interrupted);
+    }
+    if (stdin.isTTY !== true) return await runScript(shell, stdin, interrupted);
+    await client.ready().catch((error: CatenaError) => shell.report(error));
+    repl = replOf(shell, client, parts);
+    await repl.run();
+    return exitCodes.done;
+  } catch (error) {
+    return failed(errors, error);
+  } finally {
+    await client.close();
+  }
+}
+
+function replOf(shell: Shell, client: KvClient, { stdin, stdout, env }: ProcessParts): Repl {
+  const path = historyPath(env);
+  stdout.write('Type help for the commands, Ctrl-D to quit.\n');
+  return new Repl({
+    shell,
+    input: stdin,
+    output: stdout,
+    prompt: () => promptOf(client.currentView),
+    history: loadHistory(path),
+    onHistory: (lines) => saveHistory(path, lines),
+  });
+}
+
+/** All of standard input. Throws LimitError as soon as it is too much. */
+async function valueOf(stdin: Readable): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stdin as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > valueBytesMax) throw new LimitError('the value', bytes, valueBytesMax, 'bytes');
+  }
+  return Buffer.concat(chunks, bytes);
+}
+
+function failed(errors: Output, error: unknown): ExitCode {
+  const code = exitCodeOf(error);
+  const text = error instanceof CatenaError ? explain(error) : String(error);
+  errors.line(`kv-client: ${shownText(text)}`);
+  if (code === exitCodes.usage) errors.line("Try 'kv-client --help'.");
+  return code;
+}
+
+function versionText(): string {
+  const path = new URL('../../../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
+}

@@ -1,0 +1,118 @@
+/**
+ * `connect`: from options to a client that has found its cluster. ZooKeeper is loaded only by a client
+ * that was told of one, so that without its native addon a list of servers still works.
+ */
+import { connect as connectSocket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { parseConfiguration } from '../coordination/configuration.js';
+import { BadRequestError } from '../errors.js';
+import { clientTimeoutMsDefault } from '../limits.js';
+import { type Logger, silentLogger } from '../logger.js';
+import { formatAddress, parseAddress, parseAddresses } from '../protocol/address.js';
+import type { View } from '../protocol/messages.js';
+import { checkedTimeout } from './input.js';
+import { KvClient } from './kv-client.js';
+import type { Dial } from './server-connection.js';
+import { viewOfConfiguration } from './view.js';
+
+/** The name of a cluster that was given none. */
+export const clusterDefault = 'default';
+
+export interface CommonOptions {
+  /** Name of the cluster; servers of another one refuse. Default: 'default'. */
+  readonly cluster?: string;
+  /** Default deadline of each call. Default: 5,000 ms. */
+  readonly timeoutMs?: number;
+  /** True: resolve at once; the first call finds the cluster, within its own deadline. */
+  readonly lazy?: boolean;
+  /** Ends the wait for the cluster. */
+  readonly signal?: AbortSignal;
+  /** Called with each newer view of the chain. */
+  readonly onView?: (view: View) => void;
+  readonly logger?: Logger;
+  /** How to open a stream to `host:port`; for tests and tunnels. Default: TCP. */
+  readonly dial?: Dial;
+}
+
+export interface ServersOptions extends CommonOptions {
+  /** `host:port` each; one that is up is enough to find the others. */
+  readonly servers: readonly string[];
+  readonly zookeeper?: undefined;
+}
+
+export interface ZooKeeperOptions extends CommonOptions {
+  /** `host:port,…`. Needs the optional package `zookeeper`, and a process of its own until `close`. */
+  readonly zookeeper: string;
+  readonly servers?: undefined;
+}
+
+export type ConnectOptions = ServersOptions | ZooKeeperOptions;
+
+/**
+ * Connects to a cluster: by the addresses of some of its servers, or by its ZooKeeper.
+ * Resolves when a member of the chain has answered (unless `lazy`). Rejects with BadRequestError (wrong options),
+ * UnavailableError (no member within `timeoutMs`), CatenaError with code WRONG_CLUSTER, AbortedError, or
+ * CoordinationError (ZooKeeper's package is not installed).
+ *
+ * Idle connections do not keep the process alive; calls do until they settle, and so does ZooKeeper until `close`.
+ *
+ *     const client = await connect({ servers: ['127.0.0.1:5000', '127.0.0.1:5001'] });
+ *     await client.put('greeting', 'hello');
+ *     const found = await client.get('greeting'); // { value: Uint8Array, version: 17 } or undefined
+ *     await client.close();
+ */
+export async function connect(options: ConnectOptions): Promise<KvClient> {
+  const { cluster = clusterDefault, onView = () => {}, dial = dialSocket } = options;
+  const timeoutMs = checkedTimeout(options.timeoutMs ?? clientTimeoutMsDefault);
+  const seeds = options.servers?.map((server) => formatAddress(parseAddress(server))) ?? [];
+  if (seeds.length === 0 && options.zookeeper === undefined) {
+    throw new BadRequestError('name at least one server, or a ZooKeeper');
+  }
+  const client = new KvClient({ cluster, seeds, timeoutMs, dial, onView });
+  try {
+    if (options.zookeeper !== undefined) await followZooKeeper(client, cluster, options);
+    if (options.lazy !== true) await client.ready(options.signal ? { signal: options.signal } : {});
+    return client;
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+/** Tells the client of each configuration that ZooKeeper tells of. */
+async function followZooKeeper(
+  client: KvClient,
+  cluster: string,
+  { zookeeper, logger = silentLogger }: ZooKeeperOptions,
+): Promise<void> {
+  const connectString = parseAddresses(zookeeper).map(formatAddress).join(',');
+  const { ZooKeeperCoordinator } = await import('../coordination/zookeeper.js');
+  const coordinator = new ZooKeeperCoordinator({
+    connectString,
+    cluster,
+    watchServers: false,
+    logger,
+  });
+  const adopt = client.attach(() => coordinator.close());
+  coordinator.start({
+    onChain: (read) => {
+      const configuration = read.kind === 'found' ? parseConfiguration(read.data) : undefined;
+      if (configuration === undefined) return;
+      try {
+        adopt(viewOfConfiguration(configuration));
+      } catch (error) {
+        logger.warn('ZooKeeper tells of another cluster', { error: String(error) });
+      }
+    },
+    onServers: () => {},
+    onSession: () => {},
+  });
+}
+
+/** Not counted as work of the process: a call that waits is (see deadlines.ts). */
+function dialSocket(address: string): Duplex {
+  const { host, port } = parseAddress(address);
+  const socket = connectSocket({ host, port, noDelay: true, keepAlive: true });
+  socket.unref();
+  return socket;
+}

@@ -1,0 +1,38 @@
+/**
+ * The public interface of the package: `connect`, the client, its types and errors. Everything else is
+ * internal and may change.
+ */
+export { clusterDefault, connect } from './client/connect.js';
+export type {
+  CommonOptions,
+  ConnectOptions,
+  ServersOptions,
+  ZooKeeperOptions,
+} from './client/connect.js';
+export type { Bytes } from './client/input.js';
+export type {
+  Assigned,
+  CallOptions,
+  Entry,
+  Found,
+  KvClient,
+  ReadOptions,
+  StatusOutcome,
+  WriteOptions,
+} from './client/kv-client.js';
+export {
+  AbortedError,
+  BadRequestError,
+  CatenaError,
+  ClosedError,
+  CoordinationError,
+  type ErrorCode,
+  LimitError,
+  OutcomeUnknownError,
+  ProtocolError,
+  TimeoutError,
+  UnavailableError,
+} from './errors.js';
+export { clientTimeoutMsDefault, keyBytesMax, valueBytesMax } from './limits.js';
+export type { Logger } from './logger.js';
+export type { OpStatistics, ServerStatus, VerifyOutcome, View } from './protocol/messages.js';

@@ -1,0 +1,74 @@
+/**
+ * The load of the failover tests: clients that write and read random keys without pause and note what
+ * they saw. A program of its own (`node workload.js '<options as JSON>'`), so that the same one runs on
+ * this machine and in a container; prints one JSON line an op.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import type { ConnectOptions, KvClient } from '../../src/index.js';
+import { connect, OutcomeUnknownError } from '../../src/index.js';
+import type { HistoryOp } from './history.js';
+
+export interface WorkloadOptions {
+  readonly connect: ConnectOptions;
+  /** Stands in every value: values are unique over all loads of one history. */
+  readonly label?: string;
+  readonly clients: number;
+  readonly keys: number;
+  readonly durationMs: number;
+  /** A pause of each client between two ops. */
+  readonly pauseMs: number;
+}
+
+/** One op of a client, noted whatever comes of it. */
+async function oneOp(
+  client: KvClient,
+  number: number,
+  value: string,
+  keys: number,
+): Promise<HistoryOp> {
+  const key = `key-${Math.floor(Math.random() * keys)}`;
+  const kind = Math.random() < 0.5 ? 'put' : 'get';
+  const startMs = wallMs();
+  const noted = { client: number, kind, key, startMs } as const;
+  try {
+    if (kind === 'put') {
+      const { opId } = await client.put(key, value);
+      const seq = Number(opId.split('-')[1]);
+      return { ...noted, value, outcome: 'ok', seq, endMs: wallMs() };
+    }
+    const found = await client.get(key);
+    const endMs = wallMs();
+    if (found === undefined) return { ...noted, outcome: 'ok', seq: 0, endMs };
+    const read = Buffer.from(found.value).toString();
+    return { ...noted, value: read, outcome: 'ok', seq: found.version, endMs };
+  } catch (error) {
+    const outcome = error instanceof OutcomeUnknownError ? 'unknown' : 'failed';
+    return { ...noted, ...(kind === 'put' ? { value } : {}), outcome, endMs: wallMs() };
+  }
+}
+
+/** Of one process, so it orders what its clients saw; wall time, so that kills can be matched to it. */
+function wallMs(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+async function main(options: WorkloadOptions): Promise<void> {
+  const endMs = wallMs() + options.durationMs;
+  await Promise.all(
+    Array.from({ length: options.clients }, async (_, number) => {
+      const client = await connect(options.connect);
+      for (let count = 0; wallMs() < endMs; count++) {
+        const value = `${options.label ?? 'load'}.${number}.${count}`;
+        const op = await oneOp(client, number, value, options.keys);
+        process.stdout.write(`${JSON.stringify(op)}\n`);
+        if (options.pauseMs > 0) await sleep(options.pauseMs);
+      }
+      await client.close();
+    }),
+  );
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  await main(JSON.parse(process.argv[2] as string) as WorkloadOptions);
+}
