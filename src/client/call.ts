@@ -45,6 +45,8 @@ export interface CallOptions {
   readonly onRoute?: ((address: string) => void) | undefined;
   /** Absent: someone else sees to it that the call ends. */
   readonly timeoutMs?: number;
+  /** Of a call to one server: it ends when the server cannot be reached, not only at the deadline. */
+  readonly isOneAttempt?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -57,8 +59,11 @@ export class Call extends Expiring {
   holder: CallHolder | undefined = undefined;
   /** Handed to a socket, and not refused since. */
   isSent = false;
-  /** Of the request on the connection that holds it. */
+  /** Of the request on the connection that holds it; 0 while it is queued. */
   requestId = 0;
+  /** Its neighbours in the queue that it is in; they belong to `CallQueue`. */
+  queuedBefore: Call | undefined = undefined;
+  queuedAfter: Call | undefined = undefined;
   /** Of a write that was announced. */
   opId: string | undefined = undefined;
   /** Why the last server that was asked did not do it. */

@@ -197,10 +197,10 @@ export class KvClient {
     );
   }
 
-  /** What one server (a member or not) says of itself. */
+  /** What one server (a member or not) says of itself; fails at once if it cannot be reached. */
   status(address: string, options: CallOptions = {}): Promise<ServerStatus> {
     return this.#call(
-      options,
+      { ...options, isOneAttempt: true },
       readTarget({ at: address }),
       () => ({ kind: 'status' }),
       (answer) => {
@@ -213,11 +213,12 @@ export class KvClient {
 
   /** What every server says of itself: the members, head first, then the other ones that were given to `connect`. */
   async statuses(options: CallOptions = {}): Promise<StatusOutcome[]> {
-    // For members that nobody has told of yet; if there are none to be found, the given servers may still answer.
-    await this.#ready({ ...options, timeoutMs: this.#timeoutMs(options) / 2 }).catch(() => {});
+    // Half the time to find the members. If there are none, the given servers may still answer.
+    const half = { ...options, timeoutMs: this.#timeoutMs(options) / 2 };
+    await this.#route(half, toMember).catch(() => {});
     return Promise.all(
       this.#router.knownAddresses().map((address) =>
-        this.status(address, options).then(
+        this.status(address, half).then(
           (status) => ({ address, status }),
           (error: CatenaError) => ({ address, error }),
         ),
@@ -227,7 +228,7 @@ export class KvClient {
 
   /** Resolves when a member of the chain has answered. */
   async ready(options: CallOptions = {}): Promise<void> {
-    await this.#ready(options);
+    await this.#route(options, toMember);
   }
 
   /** Ends every call that has not settled, and all connections. Never rejects; may be called again. */
@@ -272,7 +273,7 @@ export class KvClient {
 
   /** One promise a call, and no more: this is the path of 10^5 calls a second. */
   #call<Result>(
-    options: CallOptions,
+    options: CallOptions & { isOneAttempt?: boolean },
     targetOf: () => Target,
     bodyOf: () => RequestBody,
     resultOf: (answer: ResponseBody) => Result,
@@ -285,6 +286,7 @@ export class KvClient {
           target: targetOf(),
           timeoutMs: this.#timeoutMs(options),
           signal: options.signal,
+          isOneAttempt: options.isOneAttempt === true,
           onAnswer: (answer) => {
             try {
               resolve(resultOf(answer));
@@ -298,10 +300,6 @@ export class KvClient {
       );
       this.#router.start(call);
     });
-  }
-
-  #ready(options: CallOptions): Promise<string> {
-    return this.#route(options, toMember);
   }
 
   /** The address of a server that could answer. */

@@ -6,7 +6,7 @@
  * Invariant: a call is kept in exactly one place (here, or at one connection) until it has settled; a write
  * comes back here only if it was certainly not executed.
  */
-import { CatenaError, ClosedError } from '../errors.js';
+import { CatenaError, ClosedError, UnavailableError } from '../errors.js';
 import type { Failure, Opened, View } from '../protocol/messages.js';
 import { Call, type CallHolder, toMember } from './call.js';
 import type { Deadlines } from './deadlines.js';
@@ -170,9 +170,11 @@ export class Router implements CallHolder, ServerConnectionListener {
   onClose(connection: ServerConnection, error: Error, calls: readonly Call[]): void {
     this.#server(connection.address).onClosed(error, performance.now());
     this.#refresh();
-    for (const call of calls) {
+    for (const call of [...calls, ...this.#waiting.server]) {
       if (this.#isClosed) call.fail(closedError());
-      else this.#dispatch(call);
+      else if (isLastAttempt(call, connection.address))
+        call.fail(new UnavailableError(error.message));
+      else if (call.holder === undefined) this.#dispatch(call);
     }
   }
 
@@ -362,6 +364,10 @@ export class Router implements CallHolder, ServerConnectionListener {
 function handOver(call: Call, connection: ServerConnection): void {
   if (call.options.onRoute === undefined) connection.submit(call);
   else call.route(connection.address);
+}
+
+function isLastAttempt({ options: { target, isOneAttempt } }: Call, address: string): boolean {
+  return isOneAttempt === true && target.kind === 'server' && target.address === address;
 }
 
 function closedError(): ClosedError {

@@ -22,7 +22,9 @@ import {
   type View,
 } from '../protocol/messages.js';
 import type { Call, CallHolder } from './call.js';
+import { CallQueue } from './call-queue.js';
 import { errorOfFailure, isRefusal } from './failure.js';
+import { InFlight, type Orphan } from './in-flight.js';
 import { dialTimeoutMs, quietMsMax, silentMsMax, suspectMs } from './timing.js';
 
 /** Opens a stream to `host:port`, not necessarily connected yet. */
@@ -41,9 +43,6 @@ export interface ServerConnectionListener {
   onClose(connection: ServerConnection, error: Error, calls: readonly Call[]): void;
 }
 
-/** Stands for a request whose call has gone: its id stays taken until the server has answered. */
-type Orphan = 'orphan' | 'orphan without wait';
-
 export interface ServerConnectionOptions {
   readonly address: string;
   readonly cluster: string;
@@ -51,16 +50,13 @@ export interface ServerConnectionOptions {
   readonly listener: ServerConnectionListener;
 }
 
-const requestIdMax = 2 ** 32 - 1;
-
 export class ServerConnection implements CallHolder {
   readonly address: string;
   readonly #listener: ServerConnectionListener;
   readonly #connection: Connection;
-  readonly #queue = new Set<Call>();
-  readonly #inFlight = new Map<number, Call | Orphan>();
+  readonly #queue = new CallQueue();
+  readonly #inFlight = new InFlight();
   readonly #dialTimer: NodeJS.Timeout;
-  #lastId = 0;
   #isOpen = false;
   #openedAtMs: number | undefined;
   #isPumpScheduled = false;
@@ -102,16 +98,17 @@ export class ServerConnection implements CallHolder {
   /** Takes the call over. */
   submit(call: Call): void {
     call.holder = this;
-    this.#queue.add(call);
+    call.requestId = 0;
+    this.#queue.push(call);
     this.#schedulePump();
   }
 
   withdraw(call: Call): void {
-    if (this.#queue.delete(call)) return;
+    if (call.requestId === 0) return this.#queue.remove(call);
     if (this.#inFlight.get(call.requestId) !== call) return;
     const { body } = call.options;
     const noWait = body.kind === 'write' && body.noWait;
-    this.#inFlight.set(call.requestId, noWait ? 'orphan without wait' : 'orphan');
+    this.#inFlight.orphan(call.requestId, noWait ? 'orphan without wait' : 'orphan');
   }
 
   describeWait(call: Call): string {
@@ -122,8 +119,8 @@ export class ServerConnection implements CallHolder {
   /** Gives back what can be tried elsewhere, save what was meant for this very server. */
   takeRepeatable(): Call[] {
     const calls: Call[] = [];
-    for (const call of [...this.#inFlight.values(), ...this.#queue]) {
-      if (typeof call === 'string' || !call.isRepeatable) continue;
+    for (const call of this.#calls()) {
+      if (!call.isRepeatable) continue;
       if (call.options.target.kind === 'server') continue;
       this.#release(call);
       calls.push(call);
@@ -170,7 +167,7 @@ export class ServerConnection implements CallHolder {
     this.#isPumpScheduled = false;
     if (!this.#isOpen) return;
     if (this.#inFlight.size === 0) this.#quietSinceMs = performance.now();
-    for (const call of this.#queue) {
+    for (let call = this.#queue.first; call !== undefined; call = this.#queue.first) {
       // One place is left for the sign of life.
       if (this.#inFlight.size >= requestsInFlightMax - 1) break;
       if (this.#connection.outputBytes > outputHighWaterBytes) {
@@ -183,26 +180,16 @@ export class ServerConnection implements CallHolder {
   }
 
   #send(call: Call): void {
-    const id = this.#nextId();
-    const payload = encodeRequest({ id, body: call.options.body });
-    this.#queue.delete(call);
+    this.#queue.remove(call);
+    const id = this.#inFlight.add(call);
     call.requestId = id;
     call.isSent = true;
-    this.#inFlight.set(id, call);
-    this.#connection.send(payload);
-  }
-
-  #nextId(): number {
-    do {
-      this.#lastId = this.#lastId === requestIdMax ? 1 : this.#lastId + 1;
-    } while (this.#inFlight.has(this.#lastId));
-    return this.#lastId;
+    this.#connection.send(encodeRequest({ id, body: call.options.body }));
   }
 
   #ping(nowMs: number): void {
-    const id = this.#nextId();
+    const id = this.#inFlight.add('orphan');
     this.#pingedAtMs = nowMs;
-    this.#inFlight.set(id, 'orphan');
     this.#connection.send(encodeRequest({ id, body: { kind: 'status' } }));
   }
 
@@ -245,17 +232,13 @@ export class ServerConnection implements CallHolder {
       if (typeof call !== 'string') call.progress(body);
       return;
     }
-    this.#inFlight.delete(id);
-    if (typeof call === 'string') return;
+    if (typeof call === 'string') return this.#inFlight.remove(id);
     if (body.kind !== 'failure') {
-      try {
-        return call.answer(body);
-      } catch (error) {
-        // The call is still open: it ends with the connection.
-        this.#inFlight.set(id, call);
-        throw error;
-      }
+      // If this throws the call is still open, and ends with the connection.
+      call.answer(body);
+      return this.#inFlight.remove(id);
     }
+    this.#inFlight.remove(id);
     if (!isRefusal(body)) return call.fail(errorOfFailure(body, call.isWrite, call.opId));
     if (call.opId !== undefined) {
       // It has a place in the log: whatever is said after that, it may yet be executed.
@@ -280,11 +263,7 @@ export class ServerConnection implements CallHolder {
     clearTimeout(this.#dialTimer);
     this.#isOpen = false;
     const error = reason ?? new UnavailableError(`${this.address} closed the connection`);
-    const calls = [...this.#inFlight.values(), ...this.#queue].filter(
-      (call): call is Call => typeof call !== 'string',
-    );
-    this.#inFlight.clear();
-    this.#queue.clear();
+    const calls = this.#calls();
     const repeatable: Call[] = [];
     for (const call of calls) {
       if (call.isRepeatable) {

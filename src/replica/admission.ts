@@ -66,6 +66,7 @@ export class Admission {
       return;
     }
     sender.state = 'snapshot';
+    this.#replication.senders.add(sender);
     this.#core.note('info', 'sending a snapshot to a learner', { learner: link.peer.serverId });
     this.#core.emit({ kind: 'send-snapshot', link: link.id });
   }
@@ -74,7 +75,6 @@ export class Admission {
     const sender = this.#feeds.get(link);
     if (sender?.state !== 'snapshot') return;
     // What follows is sent when the learner acks the snapshot: it takes nothing while it installs it.
-    this.#replication.senders.add(sender);
     sender.awaitSnapshot(seq);
   }
 

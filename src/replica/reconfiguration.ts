@@ -172,18 +172,16 @@ export class Reconfiguration {
       this.#propose('removal', withoutMembers(configuration, removed, this.#change(reason)));
       return;
     }
-    if (leaving) {
+    const isAlone = configuration.members.length === 1;
+    if (leaving && !(isAlone && gate?.admission === 'sent')) {
       if (this.#replication.hasPendingWrites) return;
-      if (configuration.members.length === 1) {
-        // Alone: there is nobody to hand over to, and nothing to agree on.
-        if (gate?.admission !== 'sent') this.#leaveAlone();
-        return;
-      }
+      // Alone: there is nobody to hand over to, and nothing to agree on.
+      if (isAlone) return this.#leaveAlone();
       const change = this.#change(`${this.#core.self.address} leaves`);
       this.#propose('leave', withoutLeaver(configuration, this.#core.self, change));
       return;
     }
-    const learner = this.#admission.admissible;
+    const learner = leaving ? undefined : this.#admission.admissible;
     if (learner !== undefined) {
       const change = this.#change(`${learner.address} has caught up`);
       this.#propose('admission', withLearner(configuration, learner, change));

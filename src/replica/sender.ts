@@ -17,8 +17,9 @@ export class Sender {
   acked = 0;
   /** idle: the peer has not said yet what it has. reading: waits for the disk. snapshot: waits for one to be sent. */
   state: 'idle' | 'live' | 'reading' | 'snapshot' = 'idle';
-  /** The seq up to which a snapshot was sent and not yet acked. */
+  /** The end of the snapshot that was sent, and what the peer acked of it; either may be known first. */
   #snapshotSeq: number | undefined;
+  #snapshotAcked = 0;
 
   readonly #core: Core;
   /** Whether more than a window of bytes may be under way: only to the successor, from memory. */
@@ -49,7 +50,7 @@ export class Sender {
   /** A snapshot up to `seq` is under way; the peer's ack of it says that it can take more. */
   awaitSnapshot(seq: number): void {
     this.#snapshotSeq = seq;
-    this.#next = seq + 1;
+    this.#startAfterSnapshot();
   }
 
   /** Whether nothing that the peer lacks must be read from disk. */
@@ -88,14 +89,13 @@ export class Sender {
 
   /** The caller has checked that (seq, epoch) is in our log. */
   onAck(seq: number): void {
-    if (seq >= this.#next || seq <= this.acked) return;
-    if (this.state === 'snapshot' && seq !== this.#snapshotSeq) return;
-    this.acked = seq;
     if (this.state === 'snapshot') {
-      this.startAfter(seq);
-      this.sendCommit();
+      this.#snapshotAcked = seq;
+      this.#startAfterSnapshot();
       return;
     }
+    if (seq >= this.#next || seq <= this.acked) return;
+    this.acked = seq;
     for (let first = this.#outstanding[0]; first !== undefined && first.lastSeq <= seq; ) {
       this.#outstandingBytes -= first.bytes;
       this.#outstanding.shift();
@@ -111,6 +111,13 @@ export class Sender {
     if (commit <= this.#commitSent) return;
     this.#commitSent = commit;
     this.#core.send(this.link.id, { kind: 'commit', commit });
+  }
+
+  #startAfterSnapshot(): void {
+    if (this.#snapshotAcked === 0 || this.#snapshotAcked !== this.#snapshotSeq) return;
+    this.acked = this.#snapshotAcked;
+    this.startAfter(this.acked);
+    this.sendCommit();
   }
 
   #send(entry: Entry): void {

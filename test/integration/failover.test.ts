@@ -30,18 +30,18 @@ async function onProcesses(
   }
 }
 
-test('head, middle and tail killed in turn under load: nothing lost, nothing stale', (t) =>
+test.serial('head, middle and tail killed in turn under load: nothing lost, nothing stale', (t) =>
   onProcesses(t, (deployment) =>
     killsInTurn(t, deployment, { clients: 8, keys: 200, durationMs: 20_000, pauseMs: 1 }),
   ));
 
-test('ZooKeeper stopped and started: reads and writes go on', (t) =>
+test.serial('ZooKeeper stopped and started: reads and writes go on', (t) =>
   onProcesses(t, (deployment) => withoutZooKeeper(t, deployment)));
 
-test('members stopped for three seconds: no stale read, no acknowledged write lost', (t) =>
+test.serial('members stopped for three seconds: no stale read, no acknowledged write lost', (t) =>
   onProcesses(t, (deployment) => pausedMember(t, deployment)));
 
-test('all killed at once, started in any order: every acknowledged write is there', (t) =>
+test.serial('all killed at once, started in any order: every acknowledged write is there', (t) =>
   onProcesses(t, (deployment) =>
     fullOutage(t, deployment, [
       [1, 2, 3],
@@ -50,7 +50,7 @@ test('all killed at once, started in any order: every acknowledged write is ther
     ]),
   ));
 
-test('a fourth server joins 100,000 keys while writes go on: tables are equal', (t) =>
+test.serial('a fourth server joins 100,000 keys while writes go on: tables are equal', (t) =>
   onProcesses(t, (deployment) =>
     fourthServer(t, deployment, () => fillKeys(deployment.address(1), 100_000)),
   ));

@@ -136,9 +136,8 @@ export class SimDisk {
     this.#queue = [];
   }
 
-  /** The table goes to disk, the entries that it holds leave the log. */
+  /** The table goes to disk, the entries that it holds leave the log. Only while nothing waits. */
   compact(table: SimTable, seq: number): void {
-    this.sync();
     this.baseRuns = this.runs.upTo(seq);
     this.base = copyTable(table);
     this.#entries = this.#entries.filter(({ lastSeq }) => lastSeq > seq);

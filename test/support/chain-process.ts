@@ -30,8 +30,9 @@ export class SimProcess {
   turnEndDue = false;
   hasLeft = false;
   haltedBy: string | undefined;
-  /** Clock of this machine: how far its wall clock is ahead, how long its monotonic one stood still. */
-  suspendedMs = 0;
+  /** How long the monotonic clock of this machine stood still. */
+  #suspendedMs = 0;
+  #suspendedAtMs: number | undefined;
   readonly #world: ChainWorld;
 
   constructor(world: ChainWorld, member: Member, disk: SimDisk) {
@@ -70,7 +71,24 @@ export class SimProcess {
 
   get now(): Instant {
     const { nowMs } = this.#world;
-    return { monotonicMs: nowMs - this.suspendedMs, wallMs: nowMs + 1_000_000 };
+    const standsAtMs = this.#suspendedAtMs ?? nowMs;
+    return { monotonicMs: standsAtMs - this.#suspendedMs, wallMs: nowMs + 1_000_000 };
+  }
+
+  /** SIGSTOP; or the whole machine is suspended, and its monotonic clock stands still. */
+  stop(suspended = false): void {
+    this.#world.log(`# ${this.name} is ${suspended ? 'suspended' : 'stopped'}`);
+    this.stopped = true;
+    if (suspended) this.#suspendedAtMs = this.#world.nowMs;
+  }
+
+  goOn(): void {
+    if (!this.stopped) return;
+    this.#world.log(`# ${this.name} goes on`);
+    this.stopped = false;
+    if (this.#suspendedAtMs === undefined) return;
+    this.#suspendedMs += this.#world.nowMs - this.#suspendedAtMs;
+    this.#suspendedAtMs = undefined;
   }
 
   get configuration(): Configuration | undefined {
@@ -117,7 +135,9 @@ export class SimProcess {
       event.kind === 'servers' ||
       (event.kind === 'message' && isSignOfLife(event.message.body));
     if (quiet && done.length === 0) return;
-    this.#world.log(`${this.name} ${role}: ${text}${done.length === 0 ? '' : ` => ${done.join('; ')}`}`);
+    this.#world.log(
+      `${this.name} ${role}: ${text}${done.length === 0 ? '' : ` => ${done.join('; ')}`}`,
+    );
   }
 
   #peerOfEvent(event: Event): string {

@@ -6,7 +6,12 @@
 import type { Member } from '../../src/coordination/configuration.js';
 import type { Effect, Event, LinkId } from '../../src/replica/events.js';
 import type { PeerMessage } from '../../src/replica/messages.js';
-import { ChainChecks, type ClientReadRecord, type ClientWriteRecord, must } from './chain-checks.js';
+import {
+  ChainChecks,
+  type ClientReadRecord,
+  type ClientWriteRecord,
+  must,
+} from './chain-checks.js';
 import { type Proposal, SimCoordinator } from './chain-coordinator.js';
 import { anyKey, copyTable, decoded, SimDisk } from './chain-disk.js';
 import { type Connection, type End, SimNetwork } from './chain-network.js';
@@ -256,7 +261,8 @@ export class ChainWorld {
 
   probe(process: SimProcess, target: Member): void {
     const listener = this.processes.get(target.serverId);
-    if (this.network.isBlocked(process.server, target.serverId) || listener?.running === true) return;
+    if (this.network.isBlocked(process.server, target.serverId) || listener?.running === true)
+      return;
     process.inbox.push({ kind: 'dial-failed', target, why: 'refused' });
   }
 
@@ -387,7 +393,10 @@ export class ChainWorld {
       if (!process.running) continue;
       const { role, commitSeq, leaseHolds } = process.replica.status(process.now);
       if (role === 'learner' || role === 'halted') continue;
-      must(commitSeq <= process.disk.sync(0), `${process.name} counts ${commitSeq} as committed, which is not on its disk`);
+      must(
+        commitSeq <= process.disk.sync(0),
+        `${process.name} counts ${commitSeq} as committed, which is not on its disk`,
+      );
       if (index < 0 || !leaseHolds) continue;
       must(
         process.disk.viewId(index) === this.checks.committed[index],

@@ -53,7 +53,7 @@ export function chainOf(outcomes: readonly StatusOutcome[]): Chain {
     const status = statuses.get(address);
     if (status === undefined) {
       const error = errors.get(address) ?? 'no answer';
-      return { address, serverId: '', role: place ?? 'no answer', error };
+      return { address, serverId: '', role: place ?? 'down', error };
     }
     const { serverId, role, lease } = status;
     const lag = head === undefined ? {} : { lag: Math.max(0, head.lastSeq - status.durableSeq) };
@@ -85,7 +85,7 @@ export function chainText(chain: Chain): string {
     member.address,
     member.lag === undefined ? '' : `${member.lag} behind`,
     member.lease === undefined ? '' : member.lease ? 'lease' : 'no lease',
-    member.error === undefined ? '' : `no answer: ${member.error}`,
+    member.error === undefined ? '' : member.error,
   ]);
   return `epoch ${chain.epoch}${reason}\n${columns(rows)}`;
 }

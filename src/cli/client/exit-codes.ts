@@ -1,5 +1,5 @@
 /** How a command ended, as an exit code, and what is said about it. Pure. */
-import { CatenaError, OutcomeUnknownError } from '../../errors.js';
+import { CatenaError, type ErrorCode, OutcomeUnknownError } from '../../errors.js';
 
 /** The higher the worse: many commands end with the highest of theirs. */
 export const exitCodes = {
@@ -12,19 +12,18 @@ export const exitCodes = {
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
+/** The same command would fail again. */
+const usageErrors: ReadonlySet<ErrorCode> = new Set([
+  'BAD_REQUEST',
+  'LIMIT_EXCEEDED',
+  'WRONG_CLUSTER',
+]);
+
 /** Errors of the programmer are no outcome: they are thrown again. */
 export function exitCodeOf(error: unknown): ExitCode {
   if (!(error instanceof CatenaError)) throw error;
-  switch (error.code) {
-    case 'BAD_REQUEST':
-    case 'LIMIT_EXCEEDED':
-    case 'WRONG_CLUSTER':
-      return exitCodes.usage;
-    case 'OUTCOME_UNKNOWN':
-      return exitCodes.outcomeUnknown;
-    default:
-      return exitCodes.unavailable;
-  }
+  if (usageErrors.has(error.code)) return exitCodes.usage;
+  return error.code === 'OUTCOME_UNKNOWN' ? exitCodes.outcomeUnknown : exitCodes.unavailable;
 }
 
 export function worse(one: ExitCode, other: ExitCode): ExitCode {

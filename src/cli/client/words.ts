@@ -130,7 +130,7 @@ export function shownBytes(bytes: Uint8Array, form: 'word' | 'rest'): string {
 
 /** Text from elsewhere (an error message, an address), safe to show on a terminal. */
 export function shownText(text: string): string {
-  return unprintable.test(text) ? [...text].map(shownCharacter).join('') : text;
+  return unprintable.test(text) ? Array.from(text, shownCharacter).join('') : text;
 }
 
 /** In JSON: text, or base64 where the bytes are no UTF-8. */
