@@ -37,7 +37,7 @@ export class InFlight {
     this.#rounds[slot] = round >= roundMax ? 1 : round + 1;
     this.#slots[slot] = request;
     this.#size += 1;
-    return (this.#rounds[slot] as number) * slotCount + slot;
+    return this.#rounds[slot] * slotCount + slot;
   }
 
   get(id: number): Call | Orphan | undefined {
@@ -58,6 +58,8 @@ export class InFlight {
   }
 
   calls(): Call[] {
-    return this.#slots.filter((each): each is Call => each !== undefined && typeof each !== 'string');
+    return this.#slots.filter(
+      (each): each is Call => each !== undefined && typeof each !== 'string',
+    );
   }
 }

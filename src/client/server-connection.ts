@@ -251,6 +251,10 @@ export class ServerConnection implements CallHolder {
     this.#listener.onRefusal(this, call, body);
   }
 
+  #calls(): Call[] {
+    return [...this.#inFlight.calls(), ...this.#queue.calls()];
+  }
+
   /** It is as if it had never been sent. */
   #release(call: Call): void {
     this.withdraw(call);
