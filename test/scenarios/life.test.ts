@@ -191,7 +191,7 @@ scenario(
     world.settle(600);
     t.is(read.state, 'answered');
   },
-  { minReplicas: 1 },
+  { minReplicas: 2 },
 );
 
 scenario('life-away', 'ZooKeeper is away: an intact chain reads and writes on', (world, t) => {
