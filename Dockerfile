@@ -13,7 +13,8 @@ COPY package.json package-lock.json ./
 RUN npm ci --no-audit --no-fund --loglevel=error
 COPY tsconfig.json ./
 COPY src src
-RUN npx tsc -p . && npm prune --omit=dev --no-audit --no-fund --loglevel=error
+RUN npx tsc -p . && chmod +x dist/src/cli/kv-server.js dist/src/cli/kv-client.js \
+ && npm prune --omit=dev --no-audit --no-fund --loglevel=error
 
 FROM ${RUNTIME_IMAGE}
 WORKDIR /catena

@@ -40,7 +40,7 @@ async function main(deployment: ProcessDeployment): Promise<void> {
   }
   const { members } = deployment.chain.newest;
   const [cpu] = cpus();
-  console.log(`Chain of three processes, sync on each; client, servers and ZooKeeper share`);
+  console.log('Chain of three processes, sync on each; client, servers and ZooKeeper share');
   console.log(`${cpus().length} x ${cpu?.model ?? 'cpu'}; keys of 16, values of ${valueBytes} bytes`);
   console.log('op   connections  in flight      ops/s   p50 ms   p99 ms   max ms');
   for (const [kind, next] of Object.entries(requests)) {

@@ -30,10 +30,15 @@ export const outputHighWaterBytes = 1 * MiB;
 
 /** A peer that takes none of a stream's output for this long is disconnected. */
 export const outputStallMs = 30_000;
-/** Part of a frame that is not followed by the rest for this long closes the connection. */
+/** Part of a frame that is not followed by the rest, or by this much of it, closes the connection. */
 export const frameStallMs = 30_000;
+export const frameProgressBytes = 16 * KiB;
+/** A connection that was ended here and is not ended by its peer is cut off after this. */
+export const lingerMs = 1_000;
 
+/** Clients at a time; beyond it there is room for the links of servers and for handshakes. */
 export const connectionsMax = 20_000;
+export const spareConnectionsMax = 1_000;
 export const listenBacklog = 4096;
 /** A connection that has not said who it is after this long is closed. */
 export const handshakeTimeoutMs = 5_000;

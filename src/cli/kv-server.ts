@@ -11,6 +11,7 @@ import { leaseMsDefault } from '../limits.js';
 import { createLogger, type LogLevel } from '../logger.js';
 import { formatAddress, parseAddress, parseAddresses } from '../protocol/address.js';
 import { startEmbeddedCluster } from '../server/embedded.js';
+import { carryOutRecovery, planRecovery, type RecoveryPlan } from '../server/operator-recovery.js';
 import { CatenaServer } from '../server/server.js';
 import { clusterDefault, replicasDefault, reviveGraceMsDefault } from '../server/server-options.js';
 
@@ -19,6 +20,7 @@ const exitCode = { done: 0, halted: 1, usage: 2, refused: 3 } as const;
 
 const help = `Usage: kv-server <zookeeper> <listen> [options]
        kv-server --embedded [N] [--listen [host:]port] [options]
+       kv-server recover <zookeeper> --data DIR [--cluster NAME] [--yes]
 
   <zookeeper>   [host:]port, or several with commas
   <listen>      [host:]port for clients and servers; host defaults to 127.0.0.1
@@ -35,6 +37,9 @@ Options
   --revive-grace MS      after a full outage, how long to wait for missing members (${reviveGraceMsDefault})
   --log-level LEVEL      debug, info, warn, error, silent: JSON lines on standard error (warn)
   --help, --version
+
+recover: when a server refuses to start because ZooKeeper's state does not fit its data. Makes the
+data in DIR the whole truth, as a new generation; says what may be lost, and does it with --yes.
 
 SIGTERM and SIGINT leave the chain in good order; a second one stops at once.
 Exit codes: 0 stopped as asked, 1 halted (the last line says why), 2 wrong usage,
@@ -66,6 +71,7 @@ function parse(argv: string[]): Arguments {
         'log-level': text,
         listen: text,
         embedded: flag,
+        yes: flag,
         help: flag,
         version: flag,
       },
@@ -86,7 +92,53 @@ async function main(): Promise<number> {
     process.stdout.write(`${version()}\n`);
     return exitCode.done;
   }
+  if (parsed.positionals[0] === 'recover') return runRecover(parsed);
   return values['embedded'] === true ? runEmbedded(parsed) : runServer(parsed);
+}
+
+async function runRecover({ values, positionals }: Arguments): Promise<number> {
+  const [, zookeeper, ...rest] = positionals;
+  const dataPath = textOf(values['data']);
+  if (zookeeper === undefined || dataPath === undefined || rest.length > 0) {
+    throw new BadRequestError(
+      'give <zookeeper> and --data, as in: recover 2181 --data catena-data/5000',
+    );
+  }
+  const connectString = parseAddresses(zookeeper).map(formatAddress).join(',');
+  const { cluster, logger } = commonOptions(values, 'recover');
+  const coordinator = await zooKeeperCoordinator(connectString, cluster, logger);
+  coordinator.start({ onChain: () => {}, onServers: () => {}, onSession: () => {} });
+  try {
+    const plan = await planRecovery(dataPath, coordinator);
+    process.stdout.write(recoveryText(plan));
+    if (values['yes'] !== true) {
+      process.stdout.write('Nothing was changed. To do it, run the same command with --yes.\n');
+      return exitCode.done;
+    }
+    await carryOutRecovery(plan, coordinator);
+    process.stdout.write(`Done. Start this server now; the others join it.\n`);
+    return exitCode.done;
+  } finally {
+    await coordinator.close();
+  }
+}
+
+function recoveryText({ configuration, lastKnown, ...data }: RecoveryPlan): string {
+  const others = lastKnown.members.filter(
+    ({ serverId }) => serverId !== configuration.members[0]?.serverId,
+  );
+  const isMember = others.length < lastKnown.members.length;
+  const loss = isMember
+    ? 'This server was a member of the last chain that it knows of, so it holds every write that\n' +
+      'was acknowledged up to then. Lost is what a later chain acknowledged without it.'
+    : 'This server was NOT a member of the last chain that it knows of. Writes that were\n' +
+      'acknowledged since it was removed are lost, unless a member is recovered instead.';
+  return (
+    `Data: ${data.keys} keys, log to ${data.lastSeq}, known committed to ${data.commitSeq}.\n` +
+    `Last known: epoch ${lastKnown.epoch}, ${lastKnown.members.map((member) => member.address).join(' > ')}.\n` +
+    `${loss}\n` +
+    `New: generation ${configuration.generation}, epoch ${configuration.epoch}, this server alone.\n`
+  );
 }
 
 async function runServer({ values, positionals }: Arguments): Promise<number> {

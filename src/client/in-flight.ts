@@ -1,7 +1,7 @@
 /**
  * The requests of one connection that are not answered yet, by request id. Pure. Slots of an array, not a Map: one
  * that is filled and emptied 10^5 times a second leaves tables behind that keep finished calls alive for the garbage
- * collector (measured: a third of the client's time).
+ * collector (measured: half of the client's time).
  *
  * Invariant: an id is not given out again before its request was removed, and not soon after.
  */

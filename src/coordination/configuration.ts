@@ -17,7 +17,14 @@ export interface Member {
   readonly address: string;
 }
 
-export type ChangeKind = 'first' | 'removal' | 'admission' | 'restart' | 'leave' | 'fence';
+export type ChangeKind =
+  | 'first'
+  | 'removal'
+  | 'admission'
+  | 'restart'
+  | 'leave'
+  | 'fence'
+  | 'recover';
 
 export interface Configuration {
   readonly clusterId: string;
@@ -34,6 +41,17 @@ export interface Configuration {
   readonly change: { readonly kind: ChangeKind; readonly reason: string; readonly by: string };
   /** The newest epoch (this one included) that restarted members formed; 0 for none. Below it, logs may be cut. */
   readonly restartEpoch: number;
+}
+
+/**
+ * Each generation has its own range of epochs, far beyond what a cluster uses up: a recovered cluster's
+ * epochs are above any that a server of the old history may have adopted unseen.
+ */
+const epochsPerGeneration = 1_000_000_000;
+
+/** The lowest epoch that a configuration of this generation can have. */
+export function firstEpochOf(generation: number): number {
+  return (generation - 1) * epochsPerGeneration + 1;
 }
 
 /** The same process of the same server. */

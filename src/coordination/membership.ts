@@ -4,7 +4,13 @@
  *
  * Invariant: epoch + 1, a new configId, at least one old member (by serverId) kept.
  */
-import { type ChangeKind, type Configuration, type Member, sameMember } from './configuration.js';
+import {
+  type ChangeKind,
+  type Configuration,
+  firstEpochOf,
+  type Member,
+  sameMember,
+} from './configuration.js';
 import type { Registration } from './coordinator.js';
 
 export interface ChangeBy {
@@ -85,6 +91,26 @@ export function revived(
   });
   const configuration = next(current, members, [], 'restart', change);
   return { ...configuration, restartEpoch: configuration.epoch };
+}
+
+/**
+ * A new generation of which only `self` is a member, by the operator's word (R4): it carries on with
+ * what this server has, whatever others hold. Its process must be restarted to act in it (R5).
+ */
+export function recovered(
+  known: Configuration,
+  found: Configuration | undefined,
+  self: Member,
+  change: ChangeBy,
+): Configuration {
+  const generation = Math.max(known.generation, found?.generation ?? 0) + 1;
+  const epoch = firstEpochOf(generation);
+  return {
+    ...next(known, [self], [], 'recover', change),
+    generation,
+    epoch,
+    restartEpoch: epoch,
+  };
 }
 
 /**

@@ -4,9 +4,16 @@
  *
  * Invariant: payloads are handed over in order, none after `onClose`; `onClose` comes exactly once.
  */
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { CatenaError, LimitError, ProtocolError } from '../errors.js';
-import { frameBytesMax, outputHighWaterBytes, outputStallMs } from '../limits.js';
+import {
+  frameBytesMax,
+  frameProgressBytes,
+  lingerMs,
+  outputHighWaterBytes,
+  outputStallMs,
+} from '../limits.js';
 import { FrameDecoder, frameHeaderBytes, writeFrameHeader } from './frame.js';
 
 export interface ConnectionHandler {
@@ -34,8 +41,9 @@ export class Connection {
   #closed = false;
   #closeReason: Error | undefined;
   #drainWaiters: (() => void)[] = [];
-  /** Monotonic ms since when part of a frame has been here, or undefined. */
+  /** Monotonic ms since when part of a frame has been here without much following, or undefined. */
   midFrameSinceMs: number | undefined;
+  #midFrameBytes = 0;
 
   constructor(
     stream: Duplex,
@@ -49,7 +57,7 @@ export class Connection {
     stream.on('data', (chunk: Buffer) => this.#onData(chunk));
     stream.on('drain', () => this.#onDrain());
     stream.on('error', (error) => this.close(error));
-    stream.on('end', () => this.close(undefined));
+    stream.on('end', () => this.#onEnd());
     stream.on('close', () => this.close(undefined));
   }
 
@@ -99,11 +107,8 @@ export class Connection {
   async drained(): Promise<void> {
     this.flush();
     if (this.#closed || this.outputBytes <= outputHighWaterBytes) return;
-    const stalled = setTimeout(() => {
-      this.close(new ProtocolError(`the peer has read nothing for ${outputStallMs} ms`));
-    }, outputStallMs);
+    if (this.#drainWaiters.length === 0) this.#watchStall();
     await new Promise<void>((resolve) => this.#drainWaiters.push(resolve));
-    clearTimeout(stalled);
   }
 
   pause(): void {
@@ -120,6 +125,10 @@ export class Connection {
     this.flush();
     this.#stream.end();
     this.close(undefined);
+    // A peer that neither reads nor ends must not keep this process waiting; what it still says is not for us.
+    this.#stream.resume();
+    const linger = setTimeout(() => this.#stream.destroy(), lingerMs);
+    this.#stream.once('close', () => clearTimeout(linger));
   }
 
   /** Closes at once. The first reason given is the one reported. */
@@ -128,6 +137,7 @@ export class Connection {
     this.#closed = true;
     this.#closeReason = reason;
     this.#pending = [];
+    this.#pendingBytes = 0;
     if (!this.#stream.writableEnded || reason !== undefined) this.#stream.destroy();
     this.#onDrain();
     this.#handler.onClose(this.#closeReason);
@@ -137,14 +147,44 @@ export class Connection {
     if (this.#closed) return;
     try {
       const payloads = this.#decoder.push(chunk);
-      if (!this.#decoder.isMidFrame) this.midFrameSinceMs = undefined;
-      else if (payloads.length > 0 || this.midFrameSinceMs === undefined) {
-        this.midFrameSinceMs = performance.now();
-      }
+      this.#noteProgress(chunk.length, payloads.length > 0);
       if (payloads.length > 0) this.#handler.onPayloads(payloads);
     } catch (error) {
       if (!(error instanceof CatenaError)) throw error;
       this.close(error);
+    }
+  }
+
+  #noteProgress(bytes: number, isFrameDone: boolean): void {
+    this.#midFrameBytes += bytes;
+    if (!this.#decoder.isMidFrame) this.midFrameSinceMs = undefined;
+    else if (
+      isFrameDone ||
+      this.midFrameSinceMs === undefined ||
+      this.#midFrameBytes >= frameProgressBytes
+    ) {
+      this.midFrameSinceMs = performance.now();
+      this.#midFrameBytes = 0;
+    }
+  }
+
+  #onEnd(): void {
+    const cut = new ProtocolError('the peer ended the connection in the middle of a frame');
+    this.close(this.#decoder.isMidFrame ? cut : undefined);
+  }
+
+  /** A socket's own timeout sees bytes leave within one large write; other streams have a timer. */
+  #watchStall(): void {
+    const stalled = (): void => {
+      this.close(new ProtocolError(`the peer has read nothing for ${outputStallMs} ms`));
+    };
+    const stream = this.#stream;
+    if (stream instanceof Socket) {
+      stream.setTimeout(outputStallMs, stalled);
+      this.#drainWaiters.push(() => stream.setTimeout(0, stalled));
+    } else {
+      const timer = setTimeout(stalled, outputStallMs);
+      this.#drainWaiters.push(() => clearTimeout(timer));
     }
   }
 

@@ -1,5 +1,5 @@
 /** Between entries of the replica and records of the log and the wire: the same bytes for both. */
-import { createRecord, decodeRecord, type LogRecord } from '../log/record.js';
+import { BadRecordError, createRecord, decodeRecord, type LogRecord } from '../log/record.js';
 import type { Op } from '../machine/op.js';
 import type { RecordHeader } from '../replica/core.js';
 import type { Entry } from '../replica/entry.js';
@@ -16,8 +16,12 @@ export function entryOfBytes(bytes: Uint8Array): Entry {
   return entryOf(decodeRecord(bytes));
 }
 
+/** Throws BadRecordError, too, when the header of the record counts other ops than it holds. */
 export function entryOf(record: LogRecord): Entry {
   const ops = decodeBatch(record.payload);
+  if (ops.length !== record.count) {
+    throw new BadRecordError(`a record of ${record.count} ops holds ${ops.length}`);
+  }
   return {
     epoch: record.epoch,
     firstSeq: record.firstSeq,

@@ -31,11 +31,15 @@ export function encodeFrame(payload: Uint8Array): Buffer {
   return frame;
 }
 
+/** What the first bytes of a frame are gathered in; it doubles up to the length of the frame. */
+const partialBytesMin = 1024;
+const noBytes = Buffer.alloc(0);
+
 export class FrameDecoder {
   readonly #bytesMax: number;
-  /** Bytes that are not yet a whole frame, in order. */
-  #chunks: Buffer[] = [];
-  #bufferedBytes = 0;
+  /** The beginning of a frame, its first `#filled` bytes. It grows with what arrives, not with what is announced. */
+  #partial: Buffer = noBytes;
+  #filled = 0;
   #failure: ProtocolError | undefined;
 
   constructor(bytesMax: number = frameBytesMax) {
@@ -44,56 +48,60 @@ export class FrameDecoder {
 
   /** Whether part of a frame has arrived. */
   get isMidFrame(): boolean {
-    return this.#bufferedBytes > 0;
+    return this.#filled > 0;
   }
 
   /**
-   * The payloads that are complete with `chunk`: views on the received bytes, not copies.
-   * Throws ProtocolError on a bad length or checksum, then and ever after.
+   * The payloads that are complete with `chunk`: views on the received bytes where a frame came in
+   * one piece. Throws ProtocolError on a bad length or checksum, then and ever after.
    */
   push(chunk: Buffer): Buffer[] {
     if (this.#failure !== undefined) throw this.#failure;
-    let bytes = chunk;
-    if (this.#bufferedBytes > 0) {
-      this.#chunks.push(chunk);
-      this.#bufferedBytes += chunk.length;
-      if (this.#bufferedBytes < this.#wantedBytes()) return [];
-      bytes = Buffer.concat(this.#chunks);
-      this.#chunks = [];
-      this.#bufferedBytes = 0;
-    }
-    return this.#split(bytes);
-  }
-
-  #split(bytes: Buffer): Buffer[] {
     const payloads: Buffer[] = [];
     let offset = 0;
-    while (bytes.length - offset >= frameHeaderBytes) {
-      const length = this.#checkedLength(bytes.readUInt32BE(offset));
-      const end = offset + frameHeaderBytes + length;
-      if (end > bytes.length) break;
-      const payload = bytes.subarray(offset + frameHeaderBytes, end);
-      if (crc32(payload) !== bytes.readUInt32BE(offset + 4)) {
-        this.#fail(`a frame of ${length} bytes fails its checksum`);
+    while (offset < chunk.length) {
+      const end = this.#filled > 0 ? undefined : this.#endOfFrame(chunk, offset);
+      if (end !== undefined) {
+        payloads.push(this.#checkedPayload(chunk, offset, end));
+        offset = end;
+        continue;
       }
-      payloads.push(payload);
-      offset = end;
-    }
-    if (offset < bytes.length) {
-      const rest = bytes.subarray(offset);
-      this.#chunks = [rest];
-      this.#bufferedBytes = rest.length;
+      offset += this.#gather(chunk, offset);
+      if (this.#filled < this.#wantedBytes()) continue;
+      payloads.push(this.#checkedPayload(this.#partial, 0, this.#filled));
+      this.#partial = noBytes;
+      this.#filled = 0;
     }
     return payloads;
   }
 
-  /** How many bytes there must be before another look is worth it: keeps large frames linear. */
+  /** Where the frame that begins at `offset` ends, if all of it is in `chunk`. */
+  #endOfFrame(chunk: Buffer, offset: number): number | undefined {
+    if (chunk.length - offset < frameHeaderBytes) return undefined;
+    const end = offset + frameHeaderBytes + this.#checkedLength(chunk.readUInt32BE(offset));
+    return end <= chunk.length ? end : undefined;
+  }
+
+  /** Copies bytes of the frame that is under way; returns how many. */
+  #gather(chunk: Buffer, offset: number): number {
+    const wanted = this.#wantedBytes();
+    const count = Math.min(wanted - this.#filled, chunk.length - offset);
+    const filled = this.#filled + count;
+    if (filled > this.#partial.length) {
+      const room = Math.max(filled, this.#partial.length * 2, partialBytesMin);
+      const larger = Buffer.allocUnsafe(Math.min(room, wanted));
+      larger.set(this.#partial.subarray(0, this.#filled));
+      this.#partial = larger;
+    }
+    chunk.copy(this.#partial, this.#filled, offset, offset + count);
+    this.#filled = filled;
+    return count;
+  }
+
+  /** How long the frame is, as far as is known: its header alone before that has arrived. */
   #wantedBytes(): number {
-    if (this.#bufferedBytes < frameHeaderBytes) return frameHeaderBytes;
-    const first = this.#chunks[0] as Buffer;
-    const header =
-      first.length >= frameHeaderBytes ? first : Buffer.concat(this.#chunks, frameHeaderBytes);
-    return frameHeaderBytes + this.#checkedLength(header.readUInt32BE(0));
+    if (this.#filled < frameHeaderBytes) return frameHeaderBytes;
+    return frameHeaderBytes + this.#checkedLength(this.#partial.readUInt32BE(0));
   }
 
   #checkedLength(length: number): number {
@@ -103,9 +111,18 @@ export class FrameDecoder {
     return length;
   }
 
+  #checkedPayload(frame: Buffer, start: number, end: number): Buffer {
+    const payload = frame.subarray(start + frameHeaderBytes, end);
+    if (crc32(payload) !== frame.readUInt32BE(start + 4)) {
+      this.#fail(`a frame of ${payload.length} bytes fails its checksum`);
+    }
+    return payload;
+  }
+
   #fail(message: string): never {
     this.#failure = new ProtocolError(message);
-    this.#chunks = [];
+    this.#partial = noBytes;
+    this.#filled = 0;
     throw this.#failure;
   }
 }

@@ -23,7 +23,7 @@ function typeOf(name: string): MessageType {
   const type = root.lookupType(`catena.${name}`);
   return {
     encode: (message) => type.encode(message).finish(),
-    decode: (bytes) => type.decode(bytes) as Record<string, unknown>,
+    decode: (bytes) => type.decode(bytes),
   };
 }
 

@@ -87,12 +87,15 @@ export class Admission {
 
   /** Closes, opens or carries on a gate. The registry says which learners are alive. */
   onTick(registered: readonly Registration[]): void {
-    const { gate } = this.#core;
+    const { gate, links } = this.#core;
     if (gate === undefined) this.#considerGate(registered);
-    else if (gate.admission === 'none' && this.#gateIsLate()) this.#openGate('learner too slow');
-    else if (gate.admission === 'none' && this.#isSilent(gate.sender.link)) {
-      // Its link closes, which opens the gate: the chain must not wait for a process that stands still.
-      this.#core.closeLink(gate.sender.link.id, 'silent while the chain waits for it');
+    else if (gate.admission === 'none') {
+      const { link } = gate.sender;
+      // It may have gone while a compare-and-set was out that then proved never to have been sent.
+      if (!links.has(link.id)) this.#openGate('learner went away');
+      else if (this.#gateIsLate()) this.#openGate('learner too slow');
+      // Closing its link opens the gate: the chain must not wait for a process that stands still.
+      else if (this.#isSilent(link)) this.#core.closeLink(link.id, 'silent while gated');
     }
   }
 

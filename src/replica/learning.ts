@@ -3,7 +3,7 @@
  * matches by epoch, acks what it has on disk, and joins the proof of the chain while gated. It
  * answers no reads and counts for nothing before a configuration lists it.
  */
-import { sameMember } from '../coordination/configuration.js';
+import { firstEpochOf, sameMember } from '../coordination/configuration.js';
 import { InvariantError } from '../errors.js';
 import type { ChainLease } from './chain-lease.js';
 import type { Core, Link } from './core.js';
@@ -92,7 +92,10 @@ export class Learning {
     this.#installing = link.id;
     const { log } = this.#core;
     const theirs = new EpochRuns(runs);
-    if (log.commit > 0 && theirs.epochAt(log.commit) !== log.runs.epochAt(log.commit)) {
+    const mine = log.runs.epochAt(log.commit);
+    // Only an operator's `recover` explains it: what this server holds is of the history given up.
+    const firstEpoch = firstEpochOf(this.#core.configuration?.generation ?? 1);
+    if (log.commit > 0 && theirs.epochAt(log.commit) !== mine && mine >= firstEpoch) {
       throw new InvariantError(`the tail's snapshot lacks what is committed here at ${log.commit}`);
     }
   }

@@ -203,6 +203,6 @@ class WrongPeerError extends ProtocolError {
 
 function failureOf(error: Error | undefined): DialFailure {
   if (error instanceof WrongPeerError) return error.why;
-  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  const code = error !== undefined && 'code' in error ? error.code : undefined;
   return code === 'ECONNREFUSED' ? 'refused' : 'unreachable';
 }

@@ -213,8 +213,8 @@ export class ReplicaHost {
       .then(
         async (runs) => {
           // Without the link this server may be fed over another one already: what it acks then must
-        // stay. A whole snapshot that is not installed does no harm on disk.
-        if (runs !== undefined && this.#busyLinks.has(link.id)) await this.#install(link, runs);
+          // stay. A whole snapshot that is not installed does no harm on disk.
+          if (runs !== undefined && this.#busyLinks.has(link.id)) await this.#install(link, runs);
           const waiting = this.#busyLinks.get(link.id);
           this.#busyLinks.delete(link.id);
           if (waiting === undefined) return;

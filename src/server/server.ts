@@ -46,6 +46,8 @@ export class CatenaServer {
   readonly #startedAtMs = performance.now();
   #end!: (reason: CatenaError | undefined) => void;
   #onLeft: (() => void) | undefined;
+  /** Coordination has placed it, as a member or a learner; until then it only listens. */
+  #serves = false;
   #closing: Promise<void> | undefined;
 
   /** Recovers, listens and announces itself. Throws typed errors: bad options, damaged data, a port in use. */
@@ -198,9 +200,8 @@ export class CatenaServer {
       tornBytes: recovery.tornBytes,
     });
     onLine(
-      `${this.address} serves cluster '${this.#options.cluster}' ` +
-        `(server ${this.#self.serverId.slice(0, 8)}, ${this.#host.keys} keys, log to ${lastSeq}, ` +
-        `data in ${this.#options.dataPath})`,
+      `${this.address} listens (server ${this.#self.serverId.slice(0, 8)}, ${this.#host.keys} keys, ` +
+        `log to ${lastSeq}, data in ${this.#options.dataPath})`,
     );
   }
 
@@ -240,6 +241,8 @@ export class CatenaServer {
 
   #onRole(role: Role, configuration: Configuration, reason: string): void {
     const chain = configuration.members.map(({ address }) => address).join(' > ');
+    if (!this.#serves) this.#options.onLine(`${this.address} serves cluster '${this.#options.cluster}'`);
+    this.#serves = true;
     this.#options.onLine(
       `${this.address} is ${role} in epoch ${configuration.epoch}: ${chain} (${reason})`,
     );

@@ -133,6 +133,10 @@ export class FakeServer {
   }
 
   accept(stream: Duplex): void {
+    if (!this.isUp) {
+      stream.destroy();
+      return;
+    }
     let isOpen = false;
     const connection = new Connection(stream, {
       onPayloads: (payloads) => {

@@ -337,3 +337,25 @@ scenario('trouble-no-chain', 'data but no /chain: refused, with the way out', (w
   }
   t.regex(again.haltedBy ?? '', /no \/chain.*kv-server recover/);
 });
+
+scenario(
+  'trouble-gate-never-sent',
+  'the learner goes while its admission is out, which then was never sent: the gate opens',
+  (world, t) => {
+    formed(world, 'A');
+    world.holdProposals = true;
+    world.start('B');
+    world.settle(1_000, () => proposalOf(world, 'A') !== undefined);
+    world.crash('B');
+    world.flush();
+    world.coordinator.lose(proposalOf(world, 'A')!);
+    world.coordinator.cutOff.add('A');
+    world.at('A').handle({ kind: 'proposed', outcome: 'unavailable' });
+    world.settle(300);
+    const [write] = world.write('A', 0);
+    t.true(world.settle(300, () => write?.state === 'done'));
+    const read = world.read('A', 0);
+    world.settle(600);
+    t.is(read.state, 'answered');
+  },
+);

@@ -129,10 +129,13 @@ export class SimProcess {
   #trace(event: Event, role: string, text: string, effects: readonly Effect[]): void {
     const peerOf = (link: number): string => this.#world.peerOf(this.name, link);
     const done = effects.flatMap((effect) => formatEffect(effect, peerOf) ?? []);
+    // A probe at each beat is a sign of life as well.
+    if (event.kind === 'tick' && done.every((text) => text.startsWith('probe '))) return;
     const quiet =
       event.kind === 'tick' ||
       event.kind === 'turn-end' ||
       event.kind === 'servers' ||
+      event.kind === 'dial-failed' ||
       (event.kind === 'message' && isSignOfLife(event.message.body));
     if (quiet && done.length === 0) return;
     this.#world.log(

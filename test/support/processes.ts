@@ -18,6 +18,8 @@ const workloadScript = scriptPath('./workload.js');
 export interface ProcessDeployment extends Deployment {
   readonly zookeeper: TestZooKeeper;
   readonly directory: string;
+  /** As if ZooKeeper had been wiped. */
+  deleteChain(): Promise<void>;
 }
 
 /** Undefined, with `skip` told why, where no ZooKeeper can be had; an error in CI. */
@@ -77,6 +79,7 @@ export async function deployProcesses(
     },
     stopZooKeeper: () => zookeeper.stop(),
     startZooKeeper: () => zookeeper.start(),
+    deleteChain: () => deleteNode(zookeeper.connectString, '/catena/default/chain'),
     client(args, { servers = false } = {}) {
       const where = servers ? ['--servers', addresses().join(',')] : [zookeeper.connectString];
       return runToEnd(clientScript, [...where, ...args]);
@@ -88,6 +91,18 @@ export async function deployProcesses(
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** With the npm client, as an operator's tool would; in a process of its own, as everywhere. */
+async function deleteNode(connectString: string, path: string): Promise<void> {
+  const program = `
+    const { default: ZooKeeper } = await import('zookeeper');
+    const client = new ZooKeeper({ connect: '${connectString}', timeout: 5000, debug_level: 1 });
+    await new Promise((resolve) => client.connect(client.config, resolve));
+    client.a_delete_('${path}', -1, (code) => process.exit(code === 0 ? 0 : 1));`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program]);
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`deleting ${path} ended with ${code}`);
 }
 
 /** Runs one of our programs to its end. */

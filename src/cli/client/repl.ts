@@ -52,7 +52,10 @@ export class Repl {
       history: [...history],
       historySize: historyLinesMax,
       removeHistoryDuplicates: true,
-      completer: (line: string) => [shell.complete(line), lastWordOf(line)],
+      completer: (line: string) => [
+        shell.complete(line).map((name) => `${name} `),
+        lastWordOf(line),
+      ],
     });
     this.#interface = terminal;
     terminal.on('line', (line) => this.#onLine(line));

@@ -1,0 +1,58 @@
+/** kv-client as a process would run it, with streams in the place of the terminal; and a fake chain on real sockets. */
+import { PassThrough } from 'node:stream';
+import { runClient } from '../../src/cli/client/main.js';
+import { FakeChain } from '../client/fake-chain.js';
+
+export interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  /** Standard input; absent: empty. */
+  readonly input?: string | Uint8Array;
+  /** Standard output is a terminal. */
+  readonly isTerminal?: boolean;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly interrupted?: AbortSignal;
+}
+
+export async function runCommand(
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<Result> {
+  const stdin = new PassThrough();
+  stdin.end(options.input ?? '');
+  const stdout = Object.assign(new PassThrough(), { isTTY: options.isTerminal === true });
+  const stderr = new PassThrough();
+  const out = collect(stdout);
+  const err = collect(stderr);
+  const { env = {}, interrupted = new AbortController().signal } = options;
+  const code = await runClient({ args, env, stdin, stdout, stderr, interrupted });
+  stdout.end();
+  stderr.end();
+  return { code, stdout: await out, stderr: await err };
+}
+
+/** Text, byte for byte: each character is one byte. */
+async function collect(stream: PassThrough): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks).toString('latin1');
+}
+
+/** Fake servers that listen; `servers` goes on the command line. */
+export async function listeningChain(
+  count: number,
+): Promise<{ chain: FakeChain; servers: string }> {
+  const chain = new FakeChain(Array.from({ length: count }, (_, index) => `unset:${index}`));
+  for (const server of chain.servers) await server.listen();
+  const addresses = chain.servers.map(({ address }) => address);
+  chain.view = chain.viewOf(addresses, 1);
+  return { chain, servers: addresses.join(',') };
+}
+
+export async function closeChain(chain: FakeChain): Promise<void> {
+  await Promise.all(chain.servers.map((server) => server.close()));
+}

@@ -1,0 +1,82 @@
+/** ZooKeeper no longer fits the data: servers refuse, and the operator's `recover` is the way out. */
+import { join } from 'node:path';
+import test from 'ava';
+import { startChain } from '../failover/scenarios.js';
+import { deployProcesses, runToEnd, serverScript } from '../support/processes.js';
+
+test.serial('without its /chain a server refuses; recover makes its data the new truth', async (t) => {
+  const deployment = await deployProcesses({}, (reason) => t.log(reason));
+  if (deployment === undefined) {
+    t.pass('no ZooKeeper');
+    return;
+  }
+  try {
+    await startChain(deployment, 3);
+    t.is((await deployment.client(['put', 'kept', 'by all'])).code, 0);
+    await deployment.stop(3);
+    await deployment.chain.untilMembers(2);
+    t.is((await deployment.client(['put', 'late', 'not on server 3'])).code, 0);
+    const before = (await deployment.client(['put', 'last', 'op'])).stdout.trim();
+    for (const number of [1, 2]) await deployment.kill(number);
+    await deployment.deleteChain();
+
+    const refused = await t.throwsAsync(deployment.start(1));
+    t.regex(refused?.message ?? '', /ended with 3[\s\S]*kv-server recover/);
+
+    const recover = (number: number, ...options: string[]) =>
+      runToEnd(serverScript, [
+        'recover',
+        deployment.zookeeper.connectString,
+        '--data',
+        join(deployment.directory, `server-${number}`),
+        ...options,
+      ]);
+    const asked = await recover(3);
+    t.is(asked.code, 0);
+    t.regex(asked.stdout, /NOT a member[\s\S]*Nothing was changed/);
+    t.regex((await recover(1)).stdout, /was a member of the last chain/);
+    const done = await recover(1, '--yes');
+    t.is(done.code, 0, done.stderr);
+    t.regex(done.stdout, /generation 2, epoch 1000000001/);
+
+    await deployment.start(1);
+    await deployment.chain.until('server 1 alone', ({ members }) => members.length === 1);
+    t.is((await deployment.client(['get', 'late'])).stdout, 'not on server 3');
+    t.is((await deployment.client(['verify', before])).stdout.trim(), 'executed');
+    for (const number of [2, 3]) await deployment.start(number);
+    await deployment.chain.untilMembers(3);
+    t.is((await deployment.client(['put', 'after', 'all'])).code, 0);
+  } finally {
+    await deployment.remove();
+  }
+});
+
+test.serial('a server whose writes the recovered history lacks takes its table anew', async (t) => {
+  const deployment = await deployProcesses({}, (reason) => t.log(reason));
+  if (deployment === undefined) {
+    t.pass('no ZooKeeper');
+    return;
+  }
+  try {
+    await startChain(deployment, 2);
+    await deployment.stop(2);
+    await deployment.chain.untilMembers(1);
+    // Only server 1 has these, and knows them to be committed.
+    for (const value of ['1', '2', '3']) await deployment.client(['put', 'given-up', value]);
+    await deployment.kill(1);
+    await deployment.deleteChain();
+    const data = join(deployment.directory, 'server-2');
+    const args = ['recover', deployment.zookeeper.connectString, '--data', data, '--yes'];
+    t.is((await runToEnd(serverScript, args)).code, 0);
+    await deployment.start(2);
+    await deployment.chain.until('server 2 alone', ({ members }) => members.length === 1);
+    await deployment.start(1);
+    await deployment.chain.untilMembers(2);
+    for (const number of [1, 2]) {
+      const at = deployment.address(number);
+      t.is((await deployment.client(['--at', at, 'get', 'given-up'])).code, 1, `at ${at}`);
+    }
+  } finally {
+    await deployment.remove();
+  }
+});

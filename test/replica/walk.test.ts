@@ -1,0 +1,28 @@
+/**
+ * A random walk over simulated clusters with every fault, the checks after each step, and healing at the
+ * end. `CATENA_WALK_SEEDS` and `CATENA_WALK_STEPS` make it longer, `CATENA_WALK_FROM` sets the first seed.
+ */
+import test from 'ava';
+import { ChainWalk } from '../support/chain-walk.js';
+
+const seeds = Number(process.env['CATENA_WALK_SEEDS'] ?? 300);
+const steps = Number(process.env['CATENA_WALK_STEPS'] ?? 400);
+const first = Number(process.env['CATENA_WALK_FROM'] ?? 1);
+
+test(`${seeds} random walks of ${steps} steps from seed ${first}`, (t) => {
+  t.timeout(60_000 + seeds * 1_000);
+  for (let seed = first; seed < first + seeds; seed++) {
+    try {
+      new ChainWalk({ seed, steps }).run();
+    } catch (error) {
+      const again = new ChainWalk({ seed, steps, traced: true });
+      t.throws(() => again.run());
+      t.log(again.world.lines.slice(-60).join('\n'));
+      t.fail(
+        `${String(error)}\nagain: CATENA_WALK_FROM=${seed} CATENA_WALK_SEEDS=1 CATENA_WALK_STEPS=${steps}` +
+          ` npx ava dist/test/replica/walk.test.js`,
+      );
+    }
+  }
+  t.pass();
+});
