@@ -41,7 +41,9 @@ async function main(deployment: ProcessDeployment): Promise<void> {
   const { members } = deployment.chain.newest;
   const [cpu] = cpus();
   console.log('Chain of three processes, sync on each; client, servers and ZooKeeper share');
-  console.log(`${cpus().length} x ${cpu?.model ?? 'cpu'}; keys of 16, values of ${valueBytes} bytes`);
+  console.log(
+    `${cpus().length} x ${cpu?.model ?? 'cpu'}; keys of 16, values of ${valueBytes} bytes`,
+  );
   console.log('op   connections  in flight      ops/s   p50 ms   p99 ms   max ms');
   for (const [kind, next] of Object.entries(requests)) {
     for (const connections of [1, 50]) {
@@ -55,7 +57,7 @@ async function main(deployment: ProcessDeployment): Promise<void> {
           `${kind}  ${cell(connections, 11)}  ${cell(inFlight, 9)}  ` +
             `${cell(Math.round(opsPerSecond), 9)}  ${cell(p50Ms.toFixed(2), 7)}  ` +
             `${cell(p99Ms.toFixed(2), 7)}  ${cell(maxMs.toFixed(1), 7)}` +
-            `${failures === 0 ? '' : `  ${failures} failed`}`,
+            (failures === 0 ? '' : `  ${failures} failed`),
         );
       }
     }

@@ -24,7 +24,7 @@ import { join } from 'node:path';
 import { DataDamagedError } from '../errors.js';
 import type { Disk, DiskFile } from './disk.js';
 import { readUpTo } from './disk.js';
-import type { EpochRuns } from './epoch-runs.js';
+import type { EpochIndex } from './epoch-index.js';
 import type { LogRecord } from './record.js';
 import type { SegmentHeader } from './segment-format.js';
 import {
@@ -56,7 +56,7 @@ export interface RecoveryOptions {
   readonly disk: Disk;
   readonly directory: string;
   readonly base: LogBase;
-  readonly epochs: EpochRuns;
+  readonly epochs: EpochIndex;
   readonly onRecord: (record: LogRecord) => void;
 }
 

@@ -12,7 +12,7 @@ import { randomInt } from 'node:crypto';
 import { CatenaError, InvariantError, StorageError } from '../errors.js';
 import type { Disk } from './disk.js';
 import { errorCode, errorText } from './disk.js';
-import { EpochRuns } from './epoch-runs.js';
+import { EpochIndex } from './epoch-index.js';
 import type { Barrier, BarrierWork } from './log-queue.js';
 import { LogQueue } from './log-queue.js';
 import { LogReader, NotInLogError } from './log-reader.js';
@@ -61,7 +61,7 @@ export class SegmentedLog {
   readonly #files: SegmentFiles;
   readonly #reader: LogReader;
   readonly #queue = new LogQueue();
-  readonly #epochs: EpochRuns;
+  readonly #epochs: EpochIndex;
   #baseSeq: number;
   #lastSeq: number;
   #durableSeq: number;
@@ -76,7 +76,7 @@ export class SegmentedLog {
    */
   static async open(options: LogOptions): Promise<SegmentedLog> {
     const base = options.base ?? { seq: 0, epoch: 0 };
-    const epochs = new EpochRuns();
+    const epochs = new EpochIndex();
     epochs.reset(base.epoch);
     const onRecord = options.onRecord ?? ((): void => {});
     const { disk, directory } = options;
@@ -91,7 +91,7 @@ export class SegmentedLog {
   private constructor(
     options: LogOptions,
     base: LogBase,
-    epochs: EpochRuns,
+    epochs: EpochIndex,
     segments: Segment[],
     recovery: LogRecovery,
   ) {

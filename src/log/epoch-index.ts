@@ -1,6 +1,7 @@
 /**
- * Which epoch each op of the log belongs to, as runs: one entry for each change of epoch, so it stays
- * tiny. Pure. Invariant: runs ascend strictly in firstSeq and in epoch.
+ * Which epoch each op of this disk's log belongs to, by the seq at which an epoch begins: one item a change of
+ * epoch, so it stays tiny. Pure. Unlike the replica's EpochRuns it begins where the log does.
+ * Invariant: items ascend strictly in firstSeq and in epoch.
  */
 
 interface EpochRun {
@@ -8,7 +9,7 @@ interface EpochRun {
   readonly firstSeq: number;
 }
 
-export class EpochRuns {
+export class EpochIndex {
   #baseEpoch = 0;
   #runs: EpochRun[] = [];
 
