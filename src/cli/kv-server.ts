@@ -82,6 +82,8 @@ function parse(argv: string[]): Arguments {
 }
 
 async function main(): Promise<number> {
+  // Nobody reads what is printed any more: no reason to stop serving.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const parsed = parse(process.argv.slice(2));
   const { values } = parsed;
   if (values['help'] === true) {
@@ -179,6 +181,9 @@ async function runServer({ values, positionals }: Arguments): Promise<number> {
 
 async function runEmbedded({ values, positionals }: Arguments): Promise<number> {
   if (positionals.length > 1) throw new BadRequestError('--embedded takes one number of servers');
+  for (const name of ['advertise', 'replicas', 'min-replicas', 'revive-grace']) {
+    if (values[name] !== undefined) throw new BadRequestError(`--${name} is not for --embedded`);
+  }
   const listen = parseAddress(textOf(values['listen']) ?? '5000');
   const { cluster, logger, leaseMs } = commonOptions(values, 'embedded');
   const chain = await startEmbeddedCluster({

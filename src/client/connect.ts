@@ -68,7 +68,8 @@ export async function connect(options: ConnectOptions): Promise<KvClient> {
   if (seeds.length === 0 && options.zookeeper === undefined) {
     throw new BadRequestError('name at least one server, or a ZooKeeper');
   }
-  const client = new KvClient({ cluster, seeds, timeoutMs, dial, onView });
+  const source = `ZooKeeper at ${options.zookeeper} has told of none`;
+  const client = new KvClient({ cluster, seeds, source, timeoutMs, dial, onView });
   try {
     if (options.zookeeper !== undefined) await followZooKeeper(client, cluster, options);
     if (options.lazy !== true) await client.ready(options.signal ? { signal: options.signal } : {});

@@ -67,6 +67,8 @@ export type StatusOutcome =
 export interface KvClientOptions {
   readonly cluster: string;
   readonly seeds: readonly string[];
+  /** Who else tells of servers; for messages. */
+  readonly source: string;
   readonly timeoutMs: number;
   readonly dial: Dial;
   readonly onView: (view: View) => void;
@@ -94,8 +96,7 @@ export class KvClient {
 
   constructor(options: KvClientOptions) {
     this.#options = options;
-    const { seeds, cluster, dial, onView } = options;
-    this.#router = new Router({ seeds, cluster, dial, onView, deadlines: this.#deadlines });
+    this.#router = new Router({ ...options, deadlines: this.#deadlines });
   }
 
   /** The newest view of the chain that was heard of, without asking; undefined before the first. */

@@ -19,6 +19,8 @@ import { headAddressOf, isMemberAddress, isNewerView } from './view.js';
 export interface RouterOptions {
   /** Where to look while no view is known. */
   readonly seeds: readonly string[];
+  /** Who else tells of servers, and has told of none; for people. */
+  readonly source: string;
   readonly cluster: string;
   readonly dial: Dial;
   readonly deadlines: Deadlines;
@@ -126,7 +128,7 @@ export class Router implements CallHolder, ServerConnectionListener {
     if (target.kind === 'server') return `${this.#troubleOf(target.address)}${said ?? ''}`;
     if (head === undefined) {
       const troubles = [...this.#servers.values()].map((server) => this.#troubleOf(server.address));
-      return `no server of the chain was found (${troubles.join('; ') || 'none is known'})`;
+      return `no server of the chain was found (${troubles.join('; ') || this.#options.source})`;
     }
     if (target.kind === 'member') return `no member of the chain answers reads${said ?? ''}`;
     return `the head takes no writes (${this.#troubleOf(head)})${said ?? ''}`;

@@ -39,7 +39,6 @@ export class Connection {
   #pendingBytes = 0;
   #flushScheduled = false;
   #closed = false;
-  #closeReason: Error | undefined;
   #drainWaiters: (() => void)[] = [];
   /** Monotonic ms since when part of a frame has been here without much following, or undefined. */
   midFrameSinceMs: number | undefined;
@@ -119,28 +118,31 @@ export class Connection {
     if (!this.#closed) this.#stream.resume();
   }
 
-  /** Sends what is queued, then ends the connection. */
-  end(): void {
+  /** Sends what is queued, then ends the connection; `reason` as for `close`. */
+  end(reason?: Error): void {
     if (this.#closed) return;
     this.flush();
     this.#stream.end();
-    this.close(undefined);
-    // A peer that neither reads nor ends must not keep this process waiting; what it still says is not for us.
+    // A peer that neither reads nor ends must not keep us waiting; what it still says is not for us.
     this.#stream.resume();
-    const linger = setTimeout(() => this.#stream.destroy(), lingerMs);
+    const linger = setTimeout(() => this.#stream.destroy(), lingerMs).unref();
     this.#stream.once('close', () => clearTimeout(linger));
+    this.#over(reason);
   }
 
   /** Closes at once. The first reason given is the one reported. */
   close(reason: Error | undefined): void {
     if (this.#closed) return;
+    this.#stream.destroy();
+    this.#over(reason);
+  }
+
+  #over(reason: Error | undefined): void {
     this.#closed = true;
-    this.#closeReason = reason;
     this.#pending = [];
     this.#pendingBytes = 0;
-    if (!this.#stream.writableEnded || reason !== undefined) this.#stream.destroy();
     this.#onDrain();
-    this.#handler.onClose(this.#closeReason);
+    this.#handler.onClose(reason);
   }
 
   #onData(chunk: Buffer): void {

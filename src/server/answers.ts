@@ -5,6 +5,7 @@ import type { OpResult } from '../machine/op.js';
 import { encodeResponse, type ResponseBody } from '../protocol/messages.js';
 import type { Entry } from '../replica/entry.js';
 import type { Replica } from '../replica/replica.js';
+import type { TableSnapshot } from '../table/hash-table.js';
 import type { ClientRead, ClientWrite } from './client-requests.js';
 
 /** The op ids are given out: the last word for those that do not wait. */
@@ -42,22 +43,52 @@ export class ReadAnswers {
     this.#replica = replica;
   }
 
-  read(reads: readonly ClientRead[]): void {
+  /** Makes the answers, as many as each client has room for. Returns the reads that have one now. */
+  read(reads: readonly ClientRead[]): ClientRead[] {
+    const done: ClientRead[] = [];
     for (const read of reads) {
-      if (read.body.kind === 'scan') {
-        read.snapshot?.close();
+      const { session, id, body } = read;
+      if (body.kind === 'scan' ? session.isStreaming : !session.takesAnswers) {
+        session.defer(read);
+        continue;
+      }
+      if (body.kind === 'scan') {
         read.snapshot = this.machine.snapshot();
+        session.setStreaming(true);
       } else {
-        read.payload = encodeResponse({ id: read.id, body: this.#valueOf(read.body) });
+        read.payload = encodeResponse({ id, body: this.#valueOf(body) });
+        session.hold(read.payload.length);
+      }
+      done.push(read);
+    }
+    return done;
+  }
+
+  /** What was read may leave. */
+  answer(reads: readonly ClientRead[]): void {
+    for (const read of reads) {
+      const { session, arrivedAtMs, body, payload, snapshot } = read;
+      if (payload !== undefined) {
+        read.payload = undefined;
+        session.answerPayload(body.kind, arrivedAtMs, payload);
+        session.hold(-payload.length);
+      } else if (snapshot !== undefined) {
+        read.snapshot = undefined;
+        void streamPages(read, snapshot);
       }
     }
   }
 
-  answer(reads: readonly ClientRead[]): void {
+  /** What was read for these and did not leave: without a lease it is read anew. */
+  discard(reads: readonly ClientRead[]): void {
     for (const read of reads) {
-      const { session, arrivedAtMs, body, payload } = read;
-      if (payload !== undefined) session.answerPayload(body.kind, arrivedAtMs, payload);
-      else void streamPages(read);
+      const { session, payload, snapshot } = read;
+      read.payload = undefined;
+      read.snapshot = undefined;
+      if (payload !== undefined) session.hold(-payload.length);
+      if (snapshot === undefined) continue;
+      snapshot.close();
+      session.setStreaming(false);
     }
   }
 
@@ -82,22 +113,28 @@ export class ReadAnswers {
 }
 
 /** All pages of one instant, never faster than the client takes them. */
-async function streamPages(read: ClientRead): Promise<void> {
-  const { session, id, arrivedAtMs, body, snapshot } = read;
-  if (snapshot === undefined || body.kind !== 'scan') return;
+async function streamPages(read: ClientRead, snapshot: TableSnapshot): Promise<void> {
+  const { session, id, arrivedAtMs, body } = read;
+  const { connection } = session;
+  const values = body.kind === 'scan' && body.values;
   try {
     for (;;) {
-      await session.connection.drained();
-      if (session.connection.isClosed) return;
+      await connection.drained();
+      if (connection.isClosed) return;
       const entries = snapshot.next(pageBytesMax);
       if (entries.length === 0) break;
-      const shown = body.values ? entries : entries.map((entry) => ({ ...entry, value: noBytes }));
+      const shown = values ? entries : entries.map((entry) => ({ ...entry, value: noBytes }));
       session.tell(id, { kind: 'page', entries: shown, last: false });
     }
+    session.answer(id, 'scan', arrivedAtMs, { kind: 'page', entries: [], last: true });
+  } catch (error) {
+    // Out of memory for the snapshot: this scan fails, nothing else.
+    const message = `the scan failed: ${error instanceof Error ? error.message : String(error)}`;
+    session.fail(id, 'scan', arrivedAtMs, { code: 'UNAVAILABLE', message });
   } finally {
     snapshot.close();
+    session.setStreaming(false);
   }
-  session.answer(id, 'scan', arrivedAtMs, { kind: 'page', entries: [], last: true });
 }
 
 const noBytes = new Uint8Array(0);

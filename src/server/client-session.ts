@@ -1,11 +1,18 @@
 /**
  * One client's connection: decodes and checks requests, hands them on, sends the answers. Answers may
- * overtake each other. Past the limit of requests in flight the socket is not read.
+ * overtake each other. The socket is not read past the limit of requests in flight, while the chain
+ * has no room, and while the client does not take its answers; reads whose answers would be more
+ * than it takes wait here.
  *
  * Invariant: every request that was accepted is answered once, unless the connection closes first.
  */
 import { BadRequestError, type CatenaError, LimitError, ProtocolError } from '../errors.js';
-import { keyBytesMax, requestsInFlightMax, valueBytesMax } from '../limits.js';
+import {
+  keyBytesMax,
+  outputHighWaterBytes,
+  requestsInFlightMax,
+  valueBytesMax,
+} from '../limits.js';
 import type { Op } from '../machine/op.js';
 import type { Connection } from '../protocol/connection.js';
 import {
@@ -31,9 +38,14 @@ export class ClientSession {
   readonly connection: Connection;
   readonly #host: SessionHost;
   #inFlight = 0;
-  /** Not reading: too much in flight here, or the chain has no room. */
+  /** Not reading: too much in flight here, the chain has no room, or the client takes no answers. */
   #throttled = false;
   #congested = false;
+  #outputFull = false;
+  /** Bytes of answers that are made but may not leave yet. */
+  #heldBytes = 0;
+  #streaming = false;
+  #deferred: ClientRead[] = [];
 
   constructor(connection: Connection, host: SessionHost) {
     this.connection = connection;
@@ -53,23 +65,49 @@ export class ClientSession {
   setCongested(congested: boolean): void {
     this.#congested = congested;
     if (congested) this.connection.pause();
-    else if (!this.#throttled) this.connection.resume();
+    else this.#resumeReading();
+  }
+
+  /** Whether an answer of any size may be made for this client now; if not, `defer` the read. */
+  get takesAnswers(): boolean {
+    return this.#heldBytes + this.connection.outputBytes <= outputHighWaterBytes;
+  }
+
+  /** The read comes again, through the host, when the client has taken more of its answers. */
+  defer(read: ClientRead): void {
+    this.#deferred.push(read);
+  }
+
+  /** An answer was made that may not leave yet, or (negative) has left or was dropped. */
+  hold(bytes: number): void {
+    this.#heldBytes += bytes;
+    if (bytes < 0) this.#retryDeferred();
+  }
+
+  /** One stream of pages at a time: each keeps a snapshot of the table. */
+  get isStreaming(): boolean {
+    return this.#streaming;
+  }
+
+  setStreaming(streaming: boolean): void {
+    this.#streaming = streaming;
+    if (!streaming) this.#retryDeferred();
   }
 
   answer(id: number, kind: string, arrivedAtMs: number, body: ResponseBody): void {
-    this.finish(kind, arrivedAtMs, body.kind === 'failure');
-    this.connection.send(encodeResponse({ id, body }));
+    this.#finish(kind, arrivedAtMs, body.kind === 'failure');
+    this.#send(encodeResponse({ id, body }));
   }
 
   /** An answer that is already encoded. */
   answerPayload(kind: string, arrivedAtMs: number, payload: Uint8Array): void {
-    this.finish(kind, arrivedAtMs, false);
-    this.connection.send(payload);
+    this.#finish(kind, arrivedAtMs, false);
+    this.#send(payload);
   }
 
   /** Not the last word on a request: an announced op id, a page that others follow. */
   tell(id: number, body: ResponseBody): void {
-    this.connection.send(encodeResponse({ id, body }));
+    this.#send(encodeResponse({ id, body }));
   }
 
   fail(id: number, kind: string, arrivedAtMs: number, failure: Failure): void {
@@ -81,12 +119,36 @@ export class ClientSession {
   }
 
   /** One request less in flight. */
-  finish(kind: string, arrivedAtMs: number, failed: boolean): void {
+  #finish(kind: string, arrivedAtMs: number, failed: boolean): void {
     this.#inFlight -= 1;
     this.#host.onAnswered(kind, arrivedAtMs, failed);
     if (!this.#throttled || this.#inFlight > requestsInFlightMax / 2) return;
     this.#throttled = false;
-    if (!this.#congested) this.connection.resume();
+    this.#resumeReading();
+  }
+
+  #send(payload: Uint8Array): void {
+    this.connection.send(payload);
+    if (this.#outputFull || this.connection.outputBytes <= outputHighWaterBytes) return;
+    this.#outputFull = true;
+    this.connection.pause();
+    void this.connection.drained().then(() => {
+      this.#outputFull = false;
+      this.#resumeReading();
+      this.#retryDeferred();
+    });
+  }
+
+  #resumeReading(): void {
+    if (!this.#throttled && !this.#congested && !this.#outputFull) this.connection.resume();
+  }
+
+  #retryDeferred(): void {
+    if (this.#deferred.length === 0 || !this.takesAnswers) return;
+    const deferred = this.#deferred;
+    this.#deferred = [];
+    if (this.connection.isClosed) return;
+    for (const read of deferred) this.#host.onRead(read);
   }
 
   #accept({ id, body }: Request, arrivedAtMs: number): void {

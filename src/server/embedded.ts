@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import { openFileBackedCoordination } from '../coordination/file-backed.js';
 import type { MemoryCoordination } from '../coordination/memory.js';
-import { BadRequestError, type CatenaError } from '../errors.js';
+import { BadRequestError, type CatenaError, ClosedError } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
 import { defaultHost, formatAddress } from '../protocol/address.js';
 import { CatenaServer } from './server.js';
@@ -30,12 +30,19 @@ export interface EmbeddedOptions {
 }
 
 const serversMax = 16;
+const portMax = 65_535;
 
 /** Starts all servers; each listens and recovers before this resolves. Throws what a server throws. */
 export async function startEmbeddedCluster(options: EmbeddedOptions): Promise<EmbeddedCluster> {
   const { servers } = options;
   if (!Number.isInteger(servers) || servers < 1 || servers > serversMax) {
     throw new BadRequestError(`${servers} servers; an embedded chain has 1 to ${serversMax}`);
+  }
+  const lastPort = options.basePort + servers - 1;
+  if (!Number.isInteger(options.basePort) || options.basePort < 1 || lastPort > portMax) {
+    throw new BadRequestError(
+      `ports ${options.basePort} to ${lastPort}; they must lie between 1 and ${portMax}`,
+    );
   }
   const coordination = await openFileBackedCoordination(join(options.dataPath, 'chain.json'));
   const cluster = new EmbeddedCluster(options, coordination);
@@ -53,6 +60,9 @@ export class EmbeddedCluster {
   readonly #options: EmbeddedOptions;
   readonly #coordination: MemoryCoordination;
   readonly #running = new Map<number, CatenaServer>();
+  /** The newest start or kill of each server. */
+  readonly #turns = new Map<number, Promise<void>>();
+  #isStopped = false;
 
   constructor(options: EmbeddedOptions, coordination: MemoryCoordination) {
     this.#options = options;
@@ -66,9 +76,43 @@ export class EmbeddedCluster {
   }
 
   /** Starts a server on its data. Nothing happens if it runs. */
-  async start(number: number): Promise<void> {
+  start(number: number): Promise<void> {
+    return this.#inTurn(number, async () => {
+      if (this.#isStopped) throw new ClosedError('the embedded chain was stopped');
+      if (!this.#running.has(number)) await this.#startNow(number);
+    });
+  }
+
+  /** Crashes a server: nothing is flushed, said or left. Its data stays. */
+  kill(number: number): Promise<void> {
+    return this.#inTurn(number, async () => {
+      const server = this.#running.get(number);
+      this.#running.delete(number);
+      await server?.kill();
+    });
+  }
+
+  /** Stops all at once, data kept: the next start finds the chain as it was. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await Promise.allSettled(this.#turns.values());
+    const servers = [...this.#running.values()];
+    this.#running.clear();
+    await Promise.all(servers.map((server) => server.close()));
+  }
+
+  /** What is asked of one server is done in the order in which it was asked. */
+  async #inTurn(number: number, work: () => Promise<void>): Promise<void> {
     this.#checkNumber(number);
-    if (this.#running.has(number)) return;
+    const done = (this.#turns.get(number) ?? Promise.resolve()).then(work);
+    this.#turns.set(
+      number,
+      done.catch(() => undefined),
+    );
+    return done;
+  }
+
+  async #startNow(number: number): Promise<void> {
     const { dataPath, cluster, leaseMs, logger, onLine, servers, onHalt } = this.#options;
     const server = await CatenaServer.start({
       listen: this.#listenOf(number),
@@ -85,21 +129,6 @@ export class EmbeddedCluster {
       if (this.#running.get(number) === server) this.#running.delete(number);
       if (reason !== undefined) onHalt?.(number, reason);
     });
-  }
-
-  /** Crashes a server: nothing is flushed, said or left. Its data stays. */
-  async kill(number: number): Promise<void> {
-    this.#checkNumber(number);
-    const server = this.#running.get(number);
-    this.#running.delete(number);
-    await server?.kill();
-  }
-
-  /** Stops all at once, data kept: the next start finds the chain as it was. */
-  async stop(): Promise<void> {
-    const servers = [...this.#running.values()];
-    this.#running.clear();
-    await Promise.all(servers.map((server) => server.close()));
   }
 
   #listenOf(number: number): { host: string; port: number } {

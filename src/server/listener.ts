@@ -3,10 +3,16 @@
  * there, and turns away what is neither. Whatever is wrong with a connection costs only that one.
  */
 import { createServer, type Server, type Socket } from 'node:net';
-import { CatenaError, LimitError, ProtocolError } from '../errors.js';
-import { connectionsMax, frameStallMs, handshakeTimeoutMs, listenBacklog } from '../limits.js';
+import { CatenaError, LimitError, ProtocolError, RefusedToStartError } from '../errors.js';
+import {
+  connectionsMax,
+  frameStallMs,
+  handshakeTimeoutMs,
+  listenBacklog,
+  spareConnectionsMax,
+} from '../limits.js';
 import type { Logger } from '../logger.js';
-import type { Address } from '../protocol/address.js';
+import { type Address, formatAddress } from '../protocol/address.js';
 import { Connection, type FlushScheduler } from '../protocol/connection.js';
 import {
   decodeOpen,
@@ -30,6 +36,8 @@ export interface ListenerOptions {
   readonly peers: PeerNetwork;
   readonly scheduleFlush: FlushScheduler;
   readonly logger: Logger;
+  /** Lower limits than those of limits.ts, for tests. */
+  readonly limits?: { readonly connectionsMax?: number; readonly handshakeTimeoutMs?: number };
 }
 
 /** What a connection has turned out to be. */
@@ -47,9 +55,13 @@ export class Listener {
   readonly #connections = new Map<Connection, number>();
   #sweeper: NodeJS.Timeout | undefined;
   #congested = false;
+  readonly #connectionsMax: number;
+  readonly #handshakeTimeoutMs: number;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
+    this.#connectionsMax = options.limits?.connectionsMax ?? connectionsMax;
+    this.#handshakeTimeoutMs = options.limits?.handshakeTimeoutMs ?? handshakeTimeoutMs;
     this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) =>
       this.#onSocket(socket),
     );
@@ -59,10 +71,16 @@ export class Listener {
     return this.#sessions;
   }
 
-  /** Resolves to the port. Rejects if it cannot be had. */
+  /** Resolves to the port. Rejects with RefusedToStartError if it cannot be had. */
   async listen(address: Address): Promise<number> {
     await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
+      this.#server.once('error', (cause) =>
+        reject(
+          new RefusedToStartError(`cannot listen on ${formatAddress(address)}: ${cause.message}`, {
+            cause,
+          }),
+        ),
+      );
       this.#server.listen({ ...address, backlog: listenBacklog }, resolve);
     });
     this.#server.removeAllListeners('error');
@@ -115,10 +133,10 @@ export class Listener {
       },
       this.#options.scheduleFlush,
     );
-    if (this.#connections.size >= connectionsMax) {
-      connection.close(
-        new LimitError('connections', connectionsMax + 1, connectionsMax, 'at once'),
-      );
+    const { size } = this.#connections;
+    const max = this.#connectionsMax + spareConnectionsMax;
+    if (size >= max) {
+      connection.close(new LimitError('the number of connections', size + 1, max, 'at once'));
       return;
     }
     this.#connections.set(connection, performance.now());
@@ -138,7 +156,7 @@ export class Listener {
     };
     connection.send(encodeOpened(opened));
     if (refusal !== undefined) {
-      connection.flush();
+      connection.end(refusal);
       throw refusal;
     }
     this.#connections.set(connection, Number.POSITIVE_INFINITY);
@@ -164,18 +182,16 @@ export class Listener {
       );
     }
     const { clusterId } = this.#options.identity();
-    if (
-      peer !== undefined &&
-      peer.clusterId !== '' &&
-      clusterId !== '' &&
-      peer.clusterId !== clusterId
-    ) {
+    // Who dials has adopted a configuration, so it knows the id; only we may not know it yet.
+    if (peer !== undefined && clusterId !== '' && peer.clusterId !== clusterId) {
       return new CatenaError(
         'WRONG_CLUSTER',
-        `cluster '${cluster}' here has the id ${clusterId}, not ${peer.clusterId}`,
+        `cluster '${cluster}' here has the id ${clusterId}, not '${peer.clusterId}'`,
       );
     }
-    return undefined;
+    const clients = this.#sessions.size;
+    if (peer !== undefined || clients < this.#connectionsMax) return undefined;
+    return new LimitError('the number of clients', clients + 1, this.#connectionsMax, 'at once');
   }
 
   #onClose(
@@ -200,8 +216,9 @@ export class Listener {
   #sweep(): void {
     const now = performance.now();
     for (const [connection, cameAtMs] of this.#connections) {
-      if (now - cameAtMs > handshakeTimeoutMs) {
-        connection.close(new ProtocolError(`no first frame within ${handshakeTimeoutMs} ms`));
+      if (now - cameAtMs > this.#handshakeTimeoutMs) {
+        const waited = `no first frame within ${this.#handshakeTimeoutMs} ms`;
+        connection.close(new ProtocolError(waited));
       } else if (now - (connection.midFrameSinceMs ?? now) > frameStallMs) {
         connection.close(new ProtocolError(`half a frame for ${frameStallMs} ms`));
       }

@@ -34,6 +34,8 @@ export interface PeerLink {
   readonly id: LinkId;
   readonly peer: Pick<Member, 'serverId' | 'incarnation'>;
   readonly connection: Connection;
+  /** Opened by this server, so that the other end is at the address that it should be at. */
+  readonly dialed: boolean;
 }
 
 export interface PeerNetworkOptions {
@@ -57,6 +59,7 @@ export class PeerNetwork {
   #dialed: PeerLink | undefined;
   #redialMs = redialMsMin;
   #redialTimer: NodeJS.Timeout | undefined;
+  readonly #probes = new Set<Socket>();
   #closed = false;
 
   constructor(options: PeerNetworkOptions) {
@@ -89,6 +92,8 @@ export class PeerNetwork {
   /** Does anybody listen there? Only a failure is reported. */
   probe(target: Member): void {
     const socket = connect(parseAddress(target.address));
+    this.#probes.add(socket);
+    socket.once('close', () => this.#probes.delete(socket));
     socket.setTimeout(handshakeTimeoutMs, () => socket.destroy());
     socket.once('connect', () => socket.destroy());
     socket.once('error', (error) => {
@@ -110,12 +115,13 @@ export class PeerNetwork {
   close(): void {
     this.#closed = true;
     this.dial(undefined);
+    for (const socket of this.#probes) socket.destroy();
     for (const link of this.#links.values()) link.connection.close(undefined);
   }
 
   #add(peer: PeerIdentity, connection: Connection, dialed: boolean): PeerLink {
     const { serverId, incarnation } = peer;
-    const link = { id: this.#nextLink++, peer: { serverId, incarnation }, connection };
+    const link = { id: this.#nextLink++, peer: { serverId, incarnation }, connection, dialed };
     this.#links.set(link.id, link);
     this.#options.handler.onLinkUp(link, dialed);
     return link;
@@ -124,7 +130,8 @@ export class PeerNetwork {
   #dialNow(target: Member): void {
     const socket = connect({ ...parseAddress(target.address), noDelay: true, keepAlive: true });
     this.#dialing = socket;
-    socket.setTimeout(handshakeTimeoutMs, () => socket.destroy(new Error('no answer')));
+    const onTimeout = (): unknown => socket.destroy(new Error('no answer'));
+    socket.setTimeout(handshakeTimeoutMs, onTimeout);
     let link: PeerLink | undefined;
     let failure: Error | undefined;
     socket.once('error', (error) => {
@@ -139,7 +146,7 @@ export class PeerNetwork {
             return;
           }
           link = this.#greeted(target, connection, payloads[0] as Buffer);
-          socket.setTimeout(0);
+          socket.setTimeout(0, onTimeout);
           if (payloads.length > 1) this.#options.handler.onLinkPayloads(link, payloads.slice(1));
         },
         onClose: (error) => {

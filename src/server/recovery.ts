@@ -21,7 +21,8 @@ export interface Recovered {
   readonly data: DataDirectory;
   readonly log: SegmentedLog;
   readonly snapshots: SnapshotStore;
-  readonly machine: Machine;
+  /** Replaced when a snapshot is installed: the table before it must not stay in memory. */
+  machine: Machine;
   readonly entryLog: EntryLog;
   readonly lastKnown: Configuration | undefined;
 }

@@ -10,9 +10,10 @@ import {
   type Configuration,
   formatConfiguration,
   type Member,
+  sameMember,
 } from '../coordination/configuration.js';
 import type { ChainRead, Coordinator, WriteOutcome } from '../coordination/coordinator.js';
-import { CatenaError, InvariantError, StorageError } from '../errors.js';
+import { CatenaError, InvariantError, ProtocolError, StorageError } from '../errors.js';
 import { unacknowledgedBytesMax } from '../limits.js';
 import { NotInLogError } from '../log/segmented-log.js';
 import type { Logger } from '../logger.js';
@@ -83,13 +84,15 @@ export class ReplicaHost {
   /** A snapshot is being put in place: events wait until table and log fit together again. */
   #suspended = false;
   #turnScheduled = false;
-  readonly #flushes: (() => void)[] = [];
+  #flushes: (() => void)[] = [];
   #congested = false;
   /** Monotonic, of the newest append that is not sealed. */
   #appendedAtMs = Number.POSITIVE_INFINITY;
   readonly #receivers = new Map<LinkId, SnapshotReceiver>();
   /** Links whose snapshot message is being written; later payloads wait in order. */
   readonly #busyLinks = new Map<LinkId, Buffer[]>();
+  /** The files of receivers whose link is gone are being removed. */
+  #cleanUp: Promise<void> = Promise.resolve();
   #ticker: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -119,6 +122,11 @@ export class ReplicaHost {
   stop(): void {
     this.#stopped = true;
     clearInterval(this.#ticker);
+  }
+
+  /** Resolves when nothing of it writes to the snapshots any more; for after `stop` and the end of all links. */
+  cleanedUp(): Promise<void> {
+    return this.#cleanUp;
   }
 
   get keys(): number {
@@ -156,6 +164,9 @@ export class ReplicaHost {
       try {
         const effects = this.#replica.step(next, this.#options.clock());
         for (const effect of effects) this.#execute(effect);
+        if (next.kind === 'reads-done') {
+          this.#answers.discard(next.reads as readonly ClientRead[]);
+        }
       } catch (error) {
         // An effect half carried out leaves table, log and replica apart: never go on (P8).
         this.#halt(error instanceof CatenaError ? error : new InvariantError(String(error)));
@@ -178,6 +189,8 @@ export class ReplicaHost {
       return;
     }
     for (let index = 0; index < payloads.length; index++) {
+      // Dealing with one message may have closed the link: the replica was told that it is down.
+      if (link.connection.isClosed) return;
       const message = decodePeer(payloads[index] as Buffer);
       if (!isSnapshotMessage(message)) {
         this.handle({ kind: 'message', link: link.id, message });
@@ -189,41 +202,68 @@ export class ReplicaHost {
   }
 
   onLinkDown(link: PeerLink): void {
-    void this.#receivers.get(link.id)?.abort();
+    const receiver = this.#receivers.get(link.id);
+    if (receiver !== undefined) {
+      const ends = Promise.all([this.#cleanUp, receiver.abort()]);
+      this.#cleanUp = ends.then(
+        () => undefined,
+        (error: unknown) => this.#onStorageFailure(error),
+      );
+    }
     this.#receivers.delete(link.id);
     this.#busyLinks.delete(link.id);
     this.handle({ kind: 'link-down', link: link.id });
   }
 
   #receiveSnapshot(link: PeerLink, message: Stamped<SnapshotBody>, rest: Buffer[]): void {
-    if (message.epoch !== this.#replica.status(this.#options.clock()).epoch) {
-      link.connection.close(new CatenaError('PROTOCOL', 'a snapshot of another epoch'));
+    const wrong = this.#faultOfSnapshot(link, message);
+    if (wrong !== undefined) {
+      link.connection.close(new ProtocolError(`a snapshot ${wrong}`));
       return;
     }
     if (message.body.kind === 'snapshot-begin') {
       this.handle({ kind: 'snapshot-begun', link: link.id, runs: message.body.runs });
-      this.#receivers.set(link.id, new SnapshotReceiver(this.#options.recovered.snapshots));
     }
-    const receiver = this.#receivers.get(link.id);
-    if (receiver === undefined || this.#stopped) return;
+    if (this.#stopped || link.connection.isClosed) return;
+    let receiver = this.#receivers.get(link.id);
+    if (receiver === undefined) {
+      receiver = new SnapshotReceiver(this.#options.recovered.snapshots, this.#cleanUp);
+      this.#receivers.set(link.id, receiver);
+    }
     this.#busyLinks.set(link.id, rest);
     link.connection.pause();
     receiver
       .receive(message.body)
-      .then(
-        async (runs) => {
-          // Without the link this server may be fed over another one already: what it acks then must
-          // stay. A whole snapshot that is not installed does no harm on disk.
-          if (runs !== undefined && this.#busyLinks.has(link.id)) await this.#install(link, runs);
-          const waiting = this.#busyLinks.get(link.id);
-          this.#busyLinks.delete(link.id);
-          if (waiting === undefined) return;
-          link.connection.resume();
-          this.#guarded(link, () => this.onLinkPayloads(link, waiting));
-        },
-        (error: unknown) => this.#onStorageFailure(error),
-      )
-      .catch((error: unknown) => this.#onStorageFailure(error));
+      .then((runs) => this.#onReceived(link, runs))
+      .catch((error: unknown) => {
+        if (error instanceof ProtocolError) link.connection.close(error);
+        else this.#onStorageFailure(error);
+      });
+  }
+
+  /** It replaces the log, so it is taken only by a learner, from the tail that it dialed. */
+  #faultOfSnapshot(link: PeerLink, { epoch, configId }: Stamped<SnapshotBody>): string | undefined {
+    const { role, configuration } = this.#replica;
+    if (configuration?.epoch !== epoch || configuration.configId !== configId) {
+      return 'of another epoch';
+    }
+    if (role !== 'learner') return 'for a member of the chain';
+    const tail = configuration.members.at(-1);
+    if (link.dialed && tail !== undefined && sameMember(tail, link.peer)) return undefined;
+    return 'from a server that is not the tail';
+  }
+
+  async #onReceived(link: PeerLink, runs: readonly EpochRun[] | undefined): Promise<void> {
+    // Without the link this server may be fed over another one already: what it acks then must
+    // stay. A whole snapshot that is not installed does no harm on disk.
+    if (runs !== undefined && this.#busyLinks.has(link.id) && !this.#stopped) {
+      await this.#install(link, runs);
+    }
+    const waiting = this.#busyLinks.get(link.id);
+    this.#busyLinks.delete(link.id);
+    if (waiting === undefined || this.#stopped) return;
+    link.connection.resume();
+    this.#guarded(link, () => this.onLinkPayloads(link, waiting));
   }
 
   /** The snapshot is the newest thing on disk: from here there is no way back to the old table. */
@@ -232,7 +272,9 @@ export class ReplicaHost {
     this.#suspended = true;
     const reader = await snapshots.newest();
     if (reader === undefined) throw new InvariantError('a finished snapshot is there');
-    this.#answers.machine = await machineFrom(reader);
+    const machine = await machineFrom(reader);
+    this.#answers.machine = machine;
+    this.#options.recovered.machine = machine;
     await log.reset({ seq: reader.meta.seq, epoch: reader.meta.epoch });
     this.#suspended = false;
     this.#events.unshift({ kind: 'snapshot-installed', link: link.id, runs });
@@ -273,9 +315,9 @@ export class ReplicaHost {
   #endTurn(): void {
     this.handle({ kind: 'turn-end' });
     this.#turnScheduled = false;
-    for (let flush = this.#flushes.shift(); flush !== undefined; flush = this.#flushes.shift()) {
-      flush();
-    }
+    const flushes = this.#flushes;
+    this.#flushes = [];
+    for (const flush of flushes) flush();
   }
 
   /** Only a head's writes wait for the chain; elsewhere they are refused at once. */
@@ -303,10 +345,11 @@ export class ReplicaHost {
         return answerAssigned(effect.entry, effect.writes as readonly ClientWrite[]);
       case 'apply':
         return this.#apply(effect.entry, effect.writes as readonly ClientWrite[] | undefined);
-      case 'read':
-        this.#answers.read(effect.reads as readonly ClientRead[]);
-        this.#events.push({ kind: 'reads-done', reads: effect.reads });
+      case 'read': {
+        const reads = this.#answers.read(effect.reads as readonly ClientRead[]);
+        if (reads.length > 0) this.#events.push({ kind: 'reads-done', reads });
         return;
+      }
       case 'answer':
         return this.#answers.answer(effect.reads as readonly ClientRead[]);
       case 'refuse':
@@ -374,14 +417,16 @@ export class ReplicaHost {
   }
 
   #readLog(link: LinkId, fromSeq: number, bytesMax: number): void {
-    this.#options.recovered.log.read(fromSeq, bytesMax).then(
-      (records) => this.handle({ kind: 'log-read', link, entries: records.map(entryOf) }),
-      (error: unknown) => {
+    this.#options.recovered.log
+      .read(fromSeq, bytesMax)
+      .then((records) =>
+        this.handle({ kind: 'log-read', link, entries: records.map((record) => entryOf(record)) }),
+      )
+      .catch((error: unknown) => {
         if (!(error instanceof NotInLogError)) return this.#onStorageFailure(error);
         // Cut or reset meanwhile: the peer asks again on a new connection.
         this.#options.peers.get(link)?.connection.close(error);
-      },
-    );
+      });
   }
 
   #sendSnapshot(id: LinkId): void {

@@ -3,7 +3,7 @@ import type { Coordinator } from '../coordination/coordinator.js';
 import { BadRequestError } from '../errors.js';
 import { leaseMsDefault, leaseMsMax, leaseMsMin } from '../limits.js';
 import type { Logger } from '../logger.js';
-import type { Address } from '../protocol/address.js';
+import { type Address, parseAddress } from '../protocol/address.js';
 
 export interface ServerOptions {
   readonly listen: Address;
@@ -40,6 +40,8 @@ export function checkOptions(options: ServerOptions): CheckedOptions {
     leaseMs: options.leaseMs ?? leaseMsDefault,
     reviveGraceMs: options.reviveGraceMs ?? reviveGraceMsDefault,
   };
+  checkRange('the port', options.listen.port, 1, 65_535);
+  if (options.advertise !== undefined) parseAddress(options.advertise);
   checkRange('--replicas', checked.replicas, 1, 99);
   checkRange('--min-replicas', checked.minReplicas, 1, checked.replicas);
   checkRange('--lease', checked.leaseMs, leaseMsMin, leaseMsMax);

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Configuration, Member } from '../coordination/configuration.js';
-import { type CatenaError, OutcomeUnknownError, StorageError } from '../errors.js';
+import { type CatenaError, OutcomeUnknownError, type StorageError } from '../errors.js';
 import { transferWindowBytes } from '../limits.js';
 import { formatAddress } from '../protocol/address.js';
 import { sealRecord } from '../protocol/entry-codec.js';
@@ -54,16 +54,19 @@ export class CatenaServer {
   static async start(options: ServerOptions): Promise<CatenaServer> {
     const checked = checkOptions(options);
     let server: CatenaServer | undefined;
+    let failure: StorageError | undefined;
     const recovered = await recover(checked.dataPath, {
       onDurable: (seq) => {
         if (server !== undefined) server.#host.handle({ kind: 'durable', seq });
       },
       onFatal: (error) => {
+        failure = error;
         if (server !== undefined) server.#halt(error);
       },
     });
     try {
       server = new CatenaServer(checked, recovered);
+      if (failure !== undefined) throw failure;
       await server.#open();
       return server;
     } catch (error) {
@@ -185,6 +188,11 @@ export class CatenaServer {
   async #open(): Promise<void> {
     const { listen, coordinator, logger, onLine } = this.#options;
     await this.#listener.listen(listen);
+    if (this.#closing !== undefined) {
+      // The disk failed meanwhile: `ended` says so.
+      await this.#listener.close(true);
+      return;
+    }
     this.#host.start();
     coordinator.start({
       onChain: (read) => this.#host.onChain(read),
@@ -205,21 +213,29 @@ export class CatenaServer {
     );
   }
 
-  #halt(error: CatenaError): void {
-    this.#closing ??= this.#shutDown(true, error);
+  #halt(reason: CatenaError): void {
+    if (this.#closing !== undefined) return;
+    const { logger } = this.#options;
+    logger.error('halted', { code: reason.code, reason: reason.message });
+    this.#closing = this.#shutDown(true, reason);
+    this.#closing.catch((error: unknown) =>
+      logger.error('halting went wrong', { reason: String(error) }),
+    );
   }
 
   async #shutDown(abrupt: boolean, reason: CatenaError | undefined): Promise<void> {
     this.#host.stop();
     this.#peers.close();
     const listenerClosed = this.#listener.close(abrupt);
-    // A crash leaves its znode behind until the session ends; a stop does not.
-    await Promise.all([this.#options.coordinator.close(), listenerClosed]);
-    await this.#recovered.log.close().catch((error: unknown) => {
-      if (!(error instanceof StorageError)) throw error;
-    });
-    await this.#recovered.data.close();
-    this.#end(reason);
+    try {
+      await Promise.all([this.#options.coordinator.close(), listenerClosed]);
+      await this.#host.cleanedUp();
+      await this.#recovered.log.close();
+      await this.#recovered.data.close();
+    } finally {
+      // Whatever went wrong on the way: this server has ended, and whoever waits for that is told.
+      this.#end(reason);
+    }
   }
 
   #prefersSnapshot(seq: number): boolean {
@@ -241,7 +257,8 @@ export class CatenaServer {
 
   #onRole(role: Role, configuration: Configuration, reason: string): void {
     const chain = configuration.members.map(({ address }) => address).join(' > ');
-    if (!this.#serves) this.#options.onLine(`${this.address} serves cluster '${this.#options.cluster}'`);
+    if (!this.#serves)
+      this.#options.onLine(`${this.address} serves cluster '${this.#options.cluster}'`);
     this.#serves = true;
     this.#options.onLine(
       `${this.address} is ${role} in epoch ${configuration.epoch}: ${chain} (${reason})`,

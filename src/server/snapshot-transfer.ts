@@ -7,7 +7,7 @@ import type { Configuration } from '../coordination/configuration.js';
 import { ProtocolError } from '../errors.js';
 import { pageBytesMax } from '../limits.js';
 import type { SnapshotStore, SnapshotWriter } from '../log/snapshot-store.js';
-import { encodePage } from '../protocol/messages.js';
+import { decodePage, encodePage } from '../protocol/messages.js';
 import { encodePeer, type SnapshotBody } from '../protocol/peer-messages.js';
 import { type EpochRun, EpochRuns } from '../replica/epoch-runs.js';
 import type { TableSnapshot } from '../table/hash-table.js';
@@ -51,22 +51,44 @@ export async function sendSnapshot(
   return !link.connection.isClosed;
 }
 
-/** Takes one snapshot from one link. */
+/** Takes snapshots from one link, one step after the other. */
 export class SnapshotReceiver {
   readonly #store: SnapshotStore;
+  /** What is under way on disk: a file may neither be closed nor removed while it is written. */
+  #work: Promise<unknown>;
   #writer: SnapshotWriter | undefined;
   #runs: readonly EpochRun[] = [];
   #chunks = 0;
 
-  constructor(store: SnapshotStore) {
+  /** `after`: the end of earlier receivers, whose files may have the same names. */
+  constructor(store: SnapshotStore, after: Promise<void>) {
     this.#store = store;
+    this.#work = after;
   }
 
-  /** Returns the runs of the snapshot once it is whole and on disk. Throws ProtocolError. */
-  async receive(body: SnapshotBody): Promise<readonly EpochRun[] | undefined> {
+  /**
+   * Returns the runs of the snapshot once it is whole and on disk. Throws ProtocolError for what no
+   * server sends, and the errors of the disk.
+   */
+  receive(body: SnapshotBody): Promise<readonly EpochRun[] | undefined> {
+    return this.#next(() => this.#receive(body));
+  }
+
+  /** Gives up, when what is under way has ended. */
+  abort(): Promise<void> {
+    return this.#next(() => this.#abort());
+  }
+
+  #next<Result>(work: () => Promise<Result>): Promise<Result> {
+    const done = this.#work.then(work);
+    this.#work = done.catch(() => undefined);
+    return done;
+  }
+
+  async #receive(body: SnapshotBody): Promise<readonly EpochRun[] | undefined> {
     switch (body.kind) {
       case 'snapshot-begin': {
-        await this.abort();
+        await this.#abort();
         this.#runs = body.runs;
         this.#chunks = 0;
         const { lastSeq: seq, lastEpoch: epoch } = new EpochRuns(body.runs);
@@ -76,6 +98,8 @@ export class SnapshotReceiver {
       }
       case 'snapshot-chunk':
         if (this.#writer === undefined) throw new ProtocolError('a chunk of no snapshot');
+        // What cannot be read back must not come to disk. An empty chunk would read as the end.
+        if (decodePage(body.chunk).entries.length === 0) throw new ProtocolError('an empty chunk');
         this.#chunks += 1;
         await this.#writer.write(body.chunk);
         return undefined;
@@ -91,7 +115,7 @@ export class SnapshotReceiver {
     }
   }
 
-  async abort(): Promise<void> {
+  async #abort(): Promise<void> {
     const writer = this.#writer;
     this.#writer = undefined;
     await writer?.abort();

@@ -138,7 +138,10 @@ test('chain and stats describe every server, the dead ones too', async (t) => {
   chain.reconfigure([two, one], true);
   chain.server(three).kill();
   const shown = await runCommand(['--servers', servers, 'chain']);
-  t.regex(shown.stdout, /^epoch 2, as the test says\nhead +127.*0 behind +lease\ntail +127.*\ndown +127.*closed the connection/);
+  t.regex(
+    shown.stdout,
+    /^epoch 2, as the test says\nhead +127.*0 behind +lease\ntail +127.*\ndown +127.*closed the connection/,
+  );
   const json = JSON.parse(
     (await runCommand(['--servers', servers, '--json', 'chain'])).stdout,
   ) as object;

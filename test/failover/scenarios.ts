@@ -113,7 +113,7 @@ export async function fullOutage(
       label: order.join(''),
       clients: 4,
       keys: 30,
-      durationMs: 4_000,
+      durationMs: 8_000,
       pauseMs: 1,
     });
     await sleep(2_500);

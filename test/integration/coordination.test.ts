@@ -11,7 +11,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import anyTest from 'ava';
-import type { ExecutionContext, TestFn } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { Coordinator } from '../../src/coordination/coordinator.js';
 import { codes } from '../../src/coordination/registry.js';
 import { createFlags } from '../../src/coordination/zookeeper-protocol.js';
@@ -21,11 +21,14 @@ import { ZooKeeperCoordinator } from '../../src/coordination/zookeeper.js';
 import { silentLogger } from '../../src/logger.js';
 import type { ContractCluster } from '../coordination/contract.js';
 import { registration, started, testContract } from '../coordination/contract.js';
-import { expireSession, fourLetterWord, startZooKeeper } from '../support/zookeeper.js';
+import { runZooKeeper } from '../../scripts/zookeeper.js';
+import { serialTestUnless } from '../support/requirement.js';
+import { expireSession, fourLetterWord, missingZooKeeper } from '../support/zookeeper.js';
 import type { TestZooKeeper } from '../support/zookeeper.js';
 
+const missing = await missingZooKeeper();
 // One ZooKeeper that some of the tests stop: one test at a time.
-const test = anyTest.serial as TestFn;
+const test = serialTestUnless(missing);
 const parentPath = fileURLToPath(new URL('../coordination/parent-process.js', import.meta.url));
 const shortSessionMs = 2_000;
 const operatorSessionMs = 6_000;
@@ -36,8 +39,8 @@ const longSessionMs = 110_000;
 
 let zookeeper: TestZooKeeper | undefined;
 
-anyTest.before(async (t) => {
-  zookeeper = await startZooKeeper((reason) => t.log(`skipped: ${reason}`));
+anyTest.before(async () => {
+  if (missing === undefined) zookeeper = await runZooKeeper();
 });
 
 anyTest.after.always(async () => {
@@ -51,14 +54,10 @@ interface RealCluster extends ContractCluster {
 }
 
 async function realCluster(
-  t: ExecutionContext,
+  _t: ExecutionContext,
   name: string = randomUUID(),
-): Promise<RealCluster | undefined> {
-  if (zookeeper === undefined) {
-    t.pass('no ZooKeeper');
-    return undefined;
-  }
-  const service = zookeeper;
+): Promise<RealCluster> {
+  const service = zookeeper as TestZooKeeper;
   const { connectString } = service;
   const made: Coordinator[] = [];
   const operator = new Operator(connectString);
@@ -209,7 +208,6 @@ function testReal(
 ): void {
   test(title, async (t) => {
     const cluster = await realCluster(t);
-    if (cluster === undefined) return;
     t.teardown(() => cluster.close());
     await body(t, cluster);
   });

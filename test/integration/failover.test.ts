@@ -1,5 +1,5 @@
 /** The failover scenarios on real kv-server processes and a real ZooKeeper. */
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import {
   fourthServer,
   fullOutage,
@@ -9,17 +9,18 @@ import {
 } from '../failover/scenarios.js';
 import { deployProcesses, type ProcessDeployment } from '../support/processes.js';
 import { fillKeys } from '../support/fill.js';
+import { serialTestUnless } from '../support/requirement.js';
+import { missingZooKeeper } from '../support/zookeeper.js';
+
+// One at a time: how long writes are away after a kill means something only then.
+const test = serialTestUnless(await missingZooKeeper());
 
 /** One scenario on a deployment of its own. */
 async function onProcesses(
   t: ExecutionContext,
   scenario: (deployment: ProcessDeployment) => Promise<void>,
 ): Promise<void> {
-  const deployment = await deployProcesses({}, (reason) => t.log(reason));
-  if (deployment === undefined) {
-    t.pass('no ZooKeeper');
-    return;
-  }
+  const deployment = (await deployProcesses({}, t.log)) as ProcessDeployment;
   try {
     await scenario(deployment);
   } catch (error) {
@@ -30,18 +31,18 @@ async function onProcesses(
   }
 }
 
-test.serial('head, middle and tail killed in turn under load: nothing lost, nothing stale', (t) =>
+test('head, middle and tail killed in turn under load: nothing lost, nothing stale', (t) =>
   onProcesses(t, (deployment) =>
     killsInTurn(t, deployment, { clients: 8, keys: 200, durationMs: 20_000, pauseMs: 1 }),
   ));
 
-test.serial('ZooKeeper stopped and started: reads and writes go on', (t) =>
+test('ZooKeeper stopped and started: reads and writes go on', (t) =>
   onProcesses(t, (deployment) => withoutZooKeeper(t, deployment)));
 
-test.serial('members stopped for three seconds: no stale read, no acknowledged write lost', (t) =>
+test('members stopped for three seconds: no stale read, no acknowledged write lost', (t) =>
   onProcesses(t, (deployment) => pausedMember(t, deployment)));
 
-test.serial('all killed at once, started in any order: every acknowledged write is there', (t) =>
+test('all killed at once, started in any order: every acknowledged write is there', (t) =>
   onProcesses(t, (deployment) =>
     fullOutage(t, deployment, [
       [1, 2, 3],
@@ -50,7 +51,7 @@ test.serial('all killed at once, started in any order: every acknowledged write 
     ]),
   ));
 
-test.serial('a fourth server joins 100,000 keys while writes go on: tables are equal', (t) =>
+test('a fourth server joins 100,000 keys while writes go on: tables are equal', (t) =>
   onProcesses(t, (deployment) =>
     fourthServer(t, deployment, () => fillKeys(deployment.address(1), 100_000)),
   ));

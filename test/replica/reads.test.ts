@@ -157,7 +157,7 @@ test('a gate: proofs wait for the learner, acks and leases alike', (t) => {
   t.is(driver.sent('up-beat').length, 0, 'the learner is the lowest now');
   t.is(driver.sent('down-beat').length, 1);
   t.deepEqual(driver.read(1), []);
-  driver.hear(9, { kind: 'up-beat', number: 2, echo: 3 });
+  driver.hear(9, { kind: 'up-beat', number: 3, echo: 3 });
   t.is(driver.of('read').length, 1, 'with its proof the lease is there');
   driver.hear(9, { kind: 'ack', seq: 1, entryEpoch: 2 });
   driver.turn();

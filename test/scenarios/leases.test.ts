@@ -95,10 +95,14 @@ scenario(
   'who joins after a removal waits as well, should it become head',
   (world, t) => {
     formed(world, 'A', 'B');
+    world.say('C has run for long, but has read nothing of the chain that lists A');
+    world.coordinator.cutOff.add('C');
     world.start('C');
-    world.settle(200);
+    world.settle(2_000);
     isolate(world, 'A');
     refused(world, 'B', 'A');
+    world.settle(50, () => membersOf(world) === 'B1');
+    world.coordinator.cutOff.delete('C');
     world.settle(50, () => membersOf(world) === 'B1 C1');
     world.flush();
     const { member } = world.at('B');

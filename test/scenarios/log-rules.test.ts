@@ -102,7 +102,7 @@ scenario(
     world.network.unblock();
     t.true(world.settle(200, () => world.at('C').leaseHolds));
     t.true(world.lines.some((line) => line.includes('C2 tail: B2 says settle')));
-    t.is(world.at('C').disk.toString(), world.at('A').disk.toString());
+    t.is(world.at('C').disk.text, world.at('A').disk.text);
   },
 );
 

@@ -30,7 +30,8 @@ export class SimCoordinator {
   away = false;
   /** Servers that cannot reach it. */
   readonly cutOff = new Set<string>();
-  readonly proposals: Proposal[] = [];
+  /** Replaced, never changed in place. */
+  proposals: readonly Proposal[] = [];
   /** Processes that wait for a read, or have not been told of a change. */
   readonly reads = new Set<string>();
   readonly chainWatches = new Set<string>();
@@ -62,7 +63,7 @@ export class SimCoordinator {
       outcome: undefined,
       answered: false,
     };
-    this.proposals.push(proposal);
+    this.proposals = [...this.proposals, proposal];
     return proposal;
   }
 
@@ -80,8 +81,7 @@ export class SimCoordinator {
 
   /** It never arrives. */
   lose(proposal: Proposal): void {
-    const index = this.proposals.indexOf(proposal);
-    if (index >= 0) this.proposals.splice(index, 1);
+    this.proposals = this.proposals.filter((other) => other !== proposal);
   }
 
   answer(proposal: Proposal, lost = false): WriteOutcome {

@@ -210,7 +210,7 @@ export class SimDisk {
   }
 
   /** For people: the log as it will be when all that waits is done, `~` marks what is not synced. */
-  toString(): string {
+  get text(): string {
     const base = this.baseSeq > 0 ? [`[..${this.baseSeq}]`] : [];
     const waiting = this.#queue.map((work) =>
       work.kind === 'append' ? `${idOf(work.entry)}~` : `cut ${work.seq}~`,

@@ -44,7 +44,8 @@ export interface Connection {
 }
 
 export class SimNetwork {
-  readonly connections: Connection[] = [];
+  /** Replaced, never changed in place, when some are over: it may be walked meanwhile. */
+  connections: readonly Connection[] = [];
   /** Pairs of servers, `AB` in order of name, between which nothing passes. */
   readonly #blocked = new Set<string>();
   #nextLink = 1;
@@ -65,7 +66,7 @@ export class SimNetwork {
       held: false,
     };
     connection.acceptor.incoming.push({ kind: 'open' });
-    this.connections.push(connection);
+    this.connections = [...this.connections, connection];
     return connection;
   }
 
@@ -124,10 +125,9 @@ export class SimNetwork {
   }
 
   #forgetClosed(): void {
-    for (let index = this.connections.length - 1; index >= 0; index--) {
-      const { dialer, acceptor } = this.connections[index] as Connection;
-      if (!dialer.open && !acceptor.open) this.connections.splice(index, 1);
-    }
+    this.connections = this.connections.filter(
+      ({ dialer, acceptor }) => dialer.open || acceptor.open,
+    );
   }
 }
 

@@ -15,6 +15,21 @@ import { formatEffect, formatEvent, isSignOfLife } from './chain-trace.js';
 export type SimWrite = WriteRequest & { readonly record: ClientWriteRecord };
 export type SimRead = ReadRequest & { readonly record: ClientReadRecord };
 
+type OutsideEffect = Extract<
+  Effect,
+  {
+    kind:
+      | 'dial'
+      | 'probe'
+      | 'close-link'
+      | 'read-log'
+      | 'send-snapshot'
+      | 'propose'
+      | 'refresh'
+      | 'announce';
+  }
+>;
+
 export class SimProcess {
   readonly member: Member;
   readonly disk: SimDisk;
@@ -210,12 +225,20 @@ export class SimProcess {
       case 'role':
       case 'note':
         return;
-      default:
+      case 'dial':
+      case 'probe':
+      case 'close-link':
+      case 'read-log':
+      case 'send-snapshot':
+      case 'propose':
+      case 'refresh':
+      case 'announce':
         this.#executeOutside(effect);
     }
   }
 
-  #executeOutside(effect: Effect): void {
+  /** Connections and the coordinator. */
+  #executeOutside(effect: OutsideEffect): void {
     const { network, coordinator } = this.#world;
     switch (effect.kind) {
       case 'dial':
@@ -253,8 +276,6 @@ export class SimProcess {
       case 'announce':
         coordinator.register({ ...this.member, state: effect.state });
         return;
-      default:
-        throw new Error(`no way to carry out ${effect.kind}`);
     }
   }
 
@@ -270,10 +291,10 @@ export class SimProcess {
   }
 
   /** For people. */
-  toString(): string {
+  get text(): string {
     const { role, epoch, commitSeq, leaseHolds } = this.replica.status(this.now);
     const state = this.running ? (this.stopped ? 'stopped' : role) : 'down';
-    return `${this.name} ${state} e${epoch} commit ${commitSeq}${leaseHolds ? ' lease' : ''} log ${this.disk}`;
+    return `${this.name} ${state} e${epoch} commit ${commitSeq}${leaseHolds ? ' lease' : ''} log ${this.disk.text}`;
   }
 
   /** The id of the newest entry that this process applied. */

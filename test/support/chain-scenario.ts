@@ -45,7 +45,7 @@ export function formed(world: ChainWorld, ...servers: string[]): void {
     if (!world.settle(5_000, quiet)) throw new Error('no write is done');
     world.settle(1_000);
   });
-  world.say(`a chain: ${[...world.processes.values()].join(' | ')}`);
+  world.say(`a chain: ${[...world.processes.values()].map(({ text }) => text).join(' | ')}`);
 }
 
 export function quietly(world: ChainWorld, act: () => void): void {

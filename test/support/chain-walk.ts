@@ -44,7 +44,7 @@ export class ChainWalk {
     const servers = 2 + this.#random(3);
     this.#names = ['A', 'B', 'C', 'D'].slice(0, servers);
     this.#steps = steps;
-    this.#trouble = Array.from({ length: 10 }, () => [0, 0, 1, 3][this.#random(4)] as number);
+    this.#trouble = Array.from({ length: 11 }, () => [0, 0, 1, 3][this.#random(4)] as number);
     this.world = new ChainWorld({
       replicas: 1 + this.#random(Math.min(servers, 3)),
       turnEnds: this.#random(2) === 0 ? 'at once' : 'when told',
@@ -213,7 +213,7 @@ export class ChainWalk {
 
   #networkFaultActions(): Action[] {
     const { world } = this;
-    const [, , , , , , broken = 0, blocked = 0, away = 0, cutOff = 0] = this.#trouble;
+    const [, , , , , , broken = 0, blocked = 0, away = 0, cutOff = 0, wrong = 0] = this.#trouble;
     const a = this.#pick(this.#names);
     const b = this.#pick(this.#names);
     const { coordinator } = world;
@@ -228,6 +228,16 @@ export class ChainWalk {
     };
     actions.push({ weight: coordinator.cutOff.has(a) ? 6 : cutOff, act: reach });
     if (a === b) return actions;
+    const [process, other] = [world.processes.get(a), world.processes.get(b)];
+    if (process?.isLive === true && other?.running === true) {
+      // A wrong suspicion: the other one lives, and may hold a lease.
+      const target = other.member;
+      const suspect = (): void => {
+        process.handle({ kind: 'dial-failed', target, why: 'refused' });
+        world.tick(process);
+      };
+      actions.push({ weight: wrong, act: suspect });
+    }
     actions.push({ weight: broken, act: () => world.breakLinks(a, b) });
     if (world.network.isBlocked(a, b)) {
       actions.push({ weight: 8, act: () => world.network.unblock(a, b) });
@@ -251,7 +261,7 @@ export class ChainWalk {
     world.coordinator.away = false;
     world.coordinator.cutOff.clear();
     world.network.unblock();
-    for (const proposal of [...world.coordinator.proposals]) {
+    for (const proposal of world.coordinator.proposals) {
       if (proposal.answered) world.coordinator.lose(proposal);
     }
     for (const server of this.#names) {
@@ -266,7 +276,7 @@ export class ChainWalk {
       world.coordinator.registryWatches.add(process.name);
     }
     const healed = world.settle(60_000, () => this.#restartLeavers() && this.#isWhole());
-    must(healed, `no full chain after healing:\n${[...world.processes.values()].join('\n')}`);
+    must(healed, `no full chain after healing:\n${this.#text}`);
     this.#checkLife();
   }
 
@@ -286,21 +296,18 @@ export class ChainWalk {
         )
       );
     };
-    must(
-      world.settle(10_000, done),
-      `a write is not done everywhere:\n${[...world.processes.values()].join('\n')}`,
-    );
+    must(world.settle(10_000, done), `a write is not done everywhere:\n${this.#text}`);
     const reads = this.#members().map(({ server }) => world.read(server, 'all'));
     world.settle(1_000);
     must(
       reads.every(({ state }) => state === 'answered'),
-      `a member does not answer reads:\n${[...world.processes.values()].join('\n')}`,
+      `a member does not answer reads:\n${this.#text}`,
     );
   }
 
   /** A server that was asked to leave goes, and is started anew. */
   #restartLeavers(): boolean {
-    for (const process of [...this.world.processes.values()]) {
+    for (const process of this.world.processes.values()) {
       if (!process.hasLeft || !process.running) continue;
       this.world.crash(process.server);
       this.world.start(process.server);
@@ -318,6 +325,10 @@ export class ChainWalk {
       members.length === world.coordinator.configuration?.members.length &&
       members.every(({ leaseHolds }) => leaseHolds)
     );
+  }
+
+  get #text(): string {
+    return [...this.world.processes.values()].map(({ text }) => text).join('\n');
   }
 
   get #head(): string {

@@ -93,7 +93,7 @@ export class ChainWorld {
     const disk = this.disks.get(server) ?? new SimDisk();
     this.disks.set(server, disk);
     const member: Member = { serverId: server, incarnation: `${server}${number}`, address: server };
-    this.log(`# ${member.incarnation} starts, log ${disk}`);
+    this.log(`# ${member.incarnation} starts, log ${disk.text}`);
     const process = new SimProcess(this, member, disk);
     this.processes.set(server, process);
     this.coordinator.register({ ...member, state: 'learner' });
@@ -108,13 +108,13 @@ export class ChainWorld {
     if (!process.running) return;
     process.running = false;
     process.disk.crash(kept);
-    this.log(`# ${process.name} crashes, log ${process.disk}`);
+    this.log(`# ${process.name} crashes, log ${process.disk.text}`);
     for (const record of this.writes) {
       if (record.state === 'sent' && record.name.startsWith(`${process.name}/`)) {
         record.state = 'unknown';
       }
     }
-    for (const connection of [...this.network.connections]) {
+    for (const connection of this.network.connections) {
       for (const end of [connection.dialer, connection.acceptor]) {
         if (end.process === process.name) this.network.close(connection, end);
       }
@@ -218,7 +218,7 @@ export class ChainWorld {
 
   /** Breaks the connections of a pair: neither side gets what was under way. */
   breakLinks(a: string, b: string): void {
-    for (const connection of [...this.network.connections]) {
+    for (const connection of this.network.connections) {
       const { dialer, acceptor } = connection;
       if (!isPair(connection, a, b)) continue;
       this.log(`# the link ${dialer.process}-${acceptor.process} breaks`);
@@ -251,7 +251,7 @@ export class ChainWorld {
   }
 
   dropDialed(process: SimProcess): void {
-    for (const connection of [...this.network.connections]) {
+    for (const connection of this.network.connections) {
       if (connection.dialer.process !== process.name || !connection.dialer.open) continue;
       if (connection.target.incarnation === process.dialTarget?.incarnation) continue;
       this.closeEnd(process, connection.dialer.link);
@@ -355,7 +355,7 @@ export class ChainWorld {
     for (const process of this.processes.values()) {
       if (!process.isLive || !coordinator.reachable(process.server)) continue;
       if (!this.holdProposals) {
-        for (const proposal of [...coordinator.proposals]) {
+        for (const proposal of coordinator.proposals) {
           if (proposal.process !== process.name || proposal.answered) continue;
           this.land(proposal);
           this.answer(proposal);
@@ -409,7 +409,7 @@ export class ChainWorld {
     process.running = false;
     process.disk.crash(0);
     must(this.mayHalt.has(process.server), `${process.name} halts: ${reason}`);
-    for (const connection of [...this.network.connections]) {
+    for (const connection of this.network.connections) {
       for (const end of [connection.dialer, connection.acceptor]) {
         if (end.process === process.name) this.network.close(connection, end);
       }

@@ -70,8 +70,10 @@ export class ChainWatch {
 
   /** Waits until the newest chain is as asked and every member of it has said so. */
   async until(what: string, wanted: (chain: ChainState) => boolean): Promise<ChainState> {
-    const giveUp = AbortSignal.timeout(untilMsMax);
-    const changes = on(this.#changed, 'changed', { signal: giveUp });
+    // A timer that counts: with AbortSignal.timeout a process that awaits only lines would end.
+    const giveUp = new AbortController();
+    const timer = setTimeout(() => giveUp.abort(), untilMsMax);
+    const changes = on(this.#changed, 'changed', { signal: giveUp.signal });
     const holds = (): boolean =>
       this.#newest.members.every((member) => this.#adopted.has(member)) && wanted(this.#newest);
     try {
@@ -83,6 +85,7 @@ export class ChainWatch {
         cause: error,
       });
     } finally {
+      clearTimeout(timer);
       await changes.return?.();
     }
   }

@@ -1,0 +1,205 @@
+/** Any message of each kind, for round trips; and bytes that are nearly messages, from a fixed seed. */
+import fc from 'fast-check';
+import type { Op } from '../../src/machine/op.js';
+import { sealRecord, entryOfBytes } from '../../src/protocol/entry-codec.js';
+import type {
+  Open,
+  Opened,
+  Request,
+  RequestBody,
+  Response,
+  ResponseBody,
+} from '../../src/protocol/messages.js';
+import type { SnapshotBody, Stamped } from '../../src/protocol/peer-messages.js';
+import type { PeerBody } from '../../src/replica/messages.js';
+
+const count = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
+const text = fc.string({ maxLength: 20 });
+const bytes = fc.uint8Array({ maxLength: 40 });
+const id = fc.integer({ min: 1, max: 2 ** 32 - 1 });
+const opId = fc.record({ epoch: count, seq: count });
+const member = fc.record({ serverId: text, incarnation: text, address: text });
+const view = fc.record({
+  clusterId: text,
+  generation: count,
+  epoch: count,
+  members: fc.array(member, { maxLength: 4 }),
+});
+const failure = fc.record(
+  { code: text, message: text, view, opId },
+  { requiredKeys: ['code', 'message'] },
+);
+const entry = fc.record({ key: bytes, value: bytes, version: count });
+
+export const anyOp: fc.Arbitrary<Op> = fc.oneof(
+  fc.record({ kind: fc.constant('put' as const), key: bytes, value: bytes }),
+  fc.record({ kind: fc.constant('delete' as const), key: bytes }),
+  fc.constant({ kind: 'epoch' as const }),
+);
+
+export const anyOpen: fc.Arbitrary<Open> = fc.record(
+  {
+    version: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+    cluster: text,
+    peer: fc.record({ clusterId: text, serverId: text, incarnation: text }),
+  },
+  { requiredKeys: ['version', 'cluster'] },
+);
+
+export const anyOpened: fc.Arbitrary<Opened> = fc.record(
+  { serverId: text, incarnation: text, clusterId: text, view, refused: failure },
+  { requiredKeys: ['serverId', 'incarnation', 'clusterId'] },
+);
+
+const requestBody: fc.Arbitrary<RequestBody> = fc.oneof(
+  fc.record({
+    kind: fc.constant('write' as const),
+    op: anyOp,
+    noWait: fc.boolean(),
+    announce: fc.boolean(),
+  }),
+  fc.record({ kind: fc.constant('get' as const), key: bytes }),
+  fc.constant({ kind: 'size' as const }),
+  fc.record({ kind: fc.constant('scan' as const), values: fc.boolean() }),
+  fc.record({ kind: fc.constant('verify' as const), opId }),
+  fc.constant({ kind: 'status' as const }),
+);
+export const anyRequest: fc.Arbitrary<Request> = fc.record({ id, body: requestBody });
+
+const double = fc.double({ min: 0, noNaN: true, noDefaultInfinity: true });
+const statistics = fc.record({
+  kind: text,
+  count,
+  failures: count,
+  meanMs: double,
+  maxMs: double,
+});
+const small = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+const status = fc.record(
+  {
+    kind: fc.constant('status' as const),
+    serverId: text,
+    incarnation: text,
+    address: text,
+    role: text,
+    view,
+    lastSeq: count,
+    durableSeq: count,
+    commitSeq: count,
+    lease: fc.boolean(),
+    keys: count,
+    tableBytes: count,
+    clientConnections: small,
+    serverConnections: small,
+    uptimeMs: double,
+    ops: fc.array(statistics, { maxLength: 3 }),
+    learners: fc.array(fc.record({ serverId: text, ackedSeq: count, state: text }), {
+      maxLength: 3,
+    }),
+    reason: text,
+  },
+  {
+    requiredKeys: [
+      ...(['kind', 'serverId', 'incarnation', 'address', 'role', 'lastSeq', 'durableSeq'] as const),
+      ...(['commitSeq', 'lease', 'keys', 'tableBytes', 'clientConnections'] as const),
+      ...(['serverConnections', 'uptimeMs', 'ops', 'learners', 'reason'] as const),
+    ],
+  },
+);
+const outcome = fc.constantFrom('executed', 'pending', 'never', 'unknown');
+const responseBody: fc.Arbitrary<ResponseBody> = fc.oneof(
+  fc.record({ kind: fc.constant('written' as const), opId, existed: fc.boolean() }),
+  fc.record({ kind: fc.constant('assigned' as const), opId }),
+  fc.record({
+    kind: fc.constant('value' as const),
+    found: fc.boolean(),
+    value: bytes,
+    version: count,
+  }),
+  fc.record({ kind: fc.constant('count' as const), keys: count }),
+  fc.record({
+    kind: fc.constant('page' as const),
+    entries: fc.array(entry, { maxLength: 4 }),
+    last: fc.boolean(),
+  }),
+  fc.record({ kind: fc.constant('verified' as const), outcome }),
+  status,
+  failure.map((fields) => ({ kind: 'failure' as const, ...fields })),
+  view.map((fields) => ({ kind: 'view' as const, ...fields })),
+);
+export const anyResponse: fc.Arbitrary<Response> = fc.record({ id, body: responseBody });
+
+const runs = fc.array(fc.record({ epoch: count, lastSeq: count }), { maxLength: 4 });
+const beat = { number: count, echo: count };
+const append = fc
+  .record({
+    epoch: count,
+    firstSeq: fc.integer({ min: 1, max: 2 ** 50 }),
+    headCommit: count,
+    ops: fc.array(anyOp, { minLength: 1, maxLength: 5 }),
+    commit: count,
+  })
+  .map(({ epoch, firstSeq, headCommit, ops, commit }) => {
+    const header = { epoch, firstSeq, count: ops.length, commit: headCommit };
+    return {
+      kind: 'append' as const,
+      entry: entryOfBytes(sealRecord(header, ops)),
+      commit,
+    };
+  });
+const peerBody: fc.Arbitrary<PeerBody | SnapshotBody> = fc.oneof(
+  append,
+  ...(['hello', 'ping', 'ungate', 'stale'] as const).map((kind) => fc.constant({ kind })),
+  fc.record({ kind: fc.constant('hello-answer' as const), runs, commit: count }),
+  fc.record({ kind: fc.constant('settle' as const), seq: count }),
+  fc.record({ kind: fc.constant('ack' as const), seq: count, entryEpoch: count }),
+  fc.record({ kind: fc.constant('commit' as const), commit: count }),
+  fc.record({ kind: fc.constant('down-beat' as const), ...beat }),
+  fc.record({ kind: fc.constant('up-beat' as const), ...beat }),
+  fc.record({ kind: fc.constant('join' as const), runs, commit: count }),
+  fc.record({ kind: fc.constant('catch-up' as const), seq: count }),
+  fc.record({ kind: fc.constant('gate' as const), upNumber: count }),
+  fc.record({ kind: fc.constant('snapshot-begin' as const), runs, keys: count }),
+  fc.record({ kind: fc.constant('snapshot-chunk' as const), chunk: bytes }),
+  fc.record({ kind: fc.constant('snapshot-end' as const), chunks: count }),
+);
+export const anyPeerMessage: fc.Arbitrary<Stamped<PeerBody | SnapshotBody>> = fc.record({
+  epoch: count,
+  configId: text,
+  body: peerBody,
+});
+
+/** A small generator of its own, so that a mutated input can be made again from its seed. */
+export function seededRandom(seed: number): (below: number) => number {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+/** A few bytes changed, taken away, put in, or the end cut off. */
+export function mutated(original: Uint8Array, random: (below: number) => number): Buffer {
+  let result = Buffer.from(original);
+  for (let changes = 1 + random(4); changes > 0; changes--) {
+    const at = random(result.length + 1);
+    switch (random(4)) {
+      case 0:
+        if (at < result.length) result[at] = random(256);
+        break;
+      case 1:
+        result = Buffer.concat([result.subarray(0, at), result.subarray(at + 1 + random(4))]);
+        break;
+      case 2:
+        result = Buffer.concat([
+          result.subarray(0, at),
+          Buffer.from([random(256), random(256)]),
+          result.subarray(at),
+        ]);
+        break;
+      default:
+        result = result.subarray(0, at);
+    }
+  }
+  return result;
+}
