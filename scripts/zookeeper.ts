@@ -219,7 +219,8 @@ async function contained(place: ZooKeeperPlace): Promise<LocalZooKeeper> {
   };
 }
 
-async function untilReady(port: number): Promise<void> {
+/** Resolves when a ZooKeeper on this port of 127.0.0.1 serves. */
+export async function untilReady(port: number): Promise<void> {
   const deadlineMs = performance.now() + startMsMax;
   // "srvr" is answered with a mode only once requests are served.
   while (!(await fourLetterWord(port, 'srvr')).includes('Mode:')) {

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import anyTest from 'ava';
-import { fourLetterWord, freePort, zookeeperImage } from '../../scripts/zookeeper.js';
+import { freePort, untilReady, zookeeperImage } from '../../scripts/zookeeper.js';
 import { buildImage, type BuiltImage, missingDocker } from '../support/containers.js';
 import { ChainWatch } from '../support/deployment.js';
 import { serialTestUnless } from '../support/requirement.js';
@@ -99,7 +99,7 @@ test('compose: ZooKeeper alone, three servers, one killed and back, one stopped'
   const project = new Project((image as BuiltImage).name, await freePort());
   try {
     await project.run('up', '--detach', 'zookeeper');
-    while (!(await fourLetterWord(project.zookeeperPort, 'srvr')).includes('Mode:'));
+    await untilReady(project.zookeeperPort);
     t.is((await project.run('ps', '--quiet')).trim().split('\n').length, 1, 'no server yet');
 
     await project.run('up', '--detach');

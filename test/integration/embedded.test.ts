@@ -8,13 +8,15 @@ import { keyBytesMax, valueBytesMax } from '../../src/limits.js';
 import { createLogger } from '../../src/logger.js';
 import { type EmbeddedCluster, startEmbeddedCluster } from '../../src/server/embedded.js';
 import { ChainWatch } from '../support/deployment.js';
-import { freePorts, RawClient, temporaryDirectory } from '../server/support.js';
+import { freePorts, RawClient, temporaryDirectory, until } from '../server/support.js';
 
 interface Chain {
   readonly cluster: EmbeddedCluster;
   readonly watch: ChainWatch;
   readonly halts: string[];
   readonly log: string[];
+  /** Called with each line of the log, at once. */
+  onLog: (line: string) => void;
   readonly client: KvClient;
   readonly ports: readonly number[];
 }
@@ -29,11 +31,16 @@ async function startChain(
   const watch = new ChainWatch();
   const halts: string[] = [];
   const log: string[] = [];
+  const onLog = (line: string): void => {
+    log.push(line);
+    chain?.onLog(line);
+  };
+  let chain: Chain | undefined;
   const cluster = await startEmbeddedCluster({
     servers,
     basePort,
     dataPath,
-    logger: createLogger('info', {}, (line) => log.push(line)),
+    logger: createLogger('info', {}, onLog),
     onLine: (line) => watch.onLine(line),
     onHalt: (number, reason) => halts.push(`${number}: ${reason.message}`),
   });
@@ -42,7 +49,8 @@ async function startChain(
   const client = await connect({ servers: cluster.addresses, timeoutMs: 30_000 });
   t.teardown(() => client.close());
   const ports = Array.from({ length: servers }, (_, index) => basePort + index);
-  return { cluster, watch, halts, log, client, ports };
+  chain = { cluster, watch, halts, log, onLog: () => {}, client, ports };
+  return chain;
 }
 
 /** The whole table of one server, read from it alone. */
@@ -62,7 +70,10 @@ async function tableOf(port: number): Promise<Map<string, string>> {
   for (const page of client.answers.get(id) ?? []) {
     if (page.kind !== 'page') continue;
     for (const { key, value, version } of page.entries) {
-      table.set(Buffer.from(key).toString('latin1'), `${version} ${Buffer.from(value).toString('latin1')}`);
+      table.set(
+        Buffer.from(key).toString('latin1'),
+        `${version} ${Buffer.from(value).toString('latin1')}`,
+      );
     }
   }
   client.close();
@@ -154,6 +165,38 @@ test('a server that lost its disk comes back by a snapshot, while writes go on',
   await watch.untilMembers(3);
   await assertTablesEqual(t, chain, 1_000);
 });
+
+for (const [what, victim] of [
+  ['the source', 2],
+  ['the joiner', 3],
+] as const) {
+  test(`${what} of a snapshot crashes midway: in the end all are there again`, async (t) => {
+    const dataPath = await temporaryDirectory(t);
+    const chain = await startChain(t, { dataPath });
+    const { cluster, watch, client, halts } = chain;
+    for (let round = 0; round < 2; round++) await fill(client, 2_000, 5_000);
+    await cluster.kill(3);
+    await watch.untilMembers(2);
+    await rm(join(dataPath, 'server-3'), { recursive: true });
+    let crash: Promise<void> | undefined;
+    chain.onLog = (line) => {
+      if (line.includes('sending a snapshot')) crash ??= cluster.kill(victim);
+    };
+    await cluster.start(3);
+    await until(() => crash !== undefined);
+    await crash;
+    const { epoch } = watch.newest;
+    await client.put('meanwhile', 'written');
+    await cluster.start(victim);
+    const back = `127.0.0.1:${chain.ports[victim - 1]}`;
+    await watch.until(
+      'all three again',
+      (now) => now.epoch > epoch && now.members.length === 3 && now.members.includes(back),
+    );
+    t.deepEqual(halts, []);
+    await assertTablesEqual(t, chain, 2_001);
+  });
+}
 
 test('the largest key with the largest value: record, frames, snapshot, page and answers', async (t) => {
   const dataPath = await temporaryDirectory(t);

@@ -1,6 +1,6 @@
 /** The state machine: what ops do to the table, in order, and snapshots while they go on. */
 import test from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { InvariantError } from '../../src/errors.js';
 import { Machine } from '../../src/machine/machine.js';
 import type { Op } from '../../src/machine/op.js';
@@ -97,7 +97,10 @@ test('a machine that is loaded from a snapshot goes on behind it', (t) => {
 
 test('the same ops in any batches give the same table', (t) => {
   const key = fc.constantFrom('a', 'b', 'c', 'd', 'e');
-  const op = fc.oneof(fc.tuple(key, fc.string()).map(([k, v]) => put(k, v)), key.map(del));
+  const op = fc.oneof(
+    fc.tuple(key, fc.string()).map(([k, v]) => put(k, v)),
+    key.map(del),
+  );
   const sizes = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 20 });
   fc.assert(
     fc.property(fc.array(op, { maxLength: 60 }), sizes, (ops, cuts) => {

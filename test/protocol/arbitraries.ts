@@ -1,5 +1,5 @@
 /** Any message of each kind, for round trips; and bytes that are nearly messages, from a fixed seed. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { Op } from '../../src/machine/op.js';
 import { sealRecord, entryOfBytes } from '../../src/protocol/entry-codec.js';
 import type {

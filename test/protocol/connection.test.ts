@@ -162,7 +162,10 @@ test('end gives up on a peer that neither reads nor ends', async (t) => {
   source.connection.send(Buffer.alloc(outputHighWaterBytes * 2));
   const over = once(left, 'close');
   source.connection.end(new ProtocolError('why'));
+  // A socket keeps the process running until then, these streams do not.
+  const keepRunning = setInterval(() => {}, 1_000);
   await over;
+  clearInterval(keepRunning);
   t.true(left.destroyed);
   t.is(source.reasons[0]?.message, 'why');
 });

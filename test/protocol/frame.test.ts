@@ -1,6 +1,6 @@
 /** Frames: whatever the pieces in which they arrive, the same payloads; the first bad byte is final. */
 import test from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { LimitError, ProtocolError } from '../../src/errors.js';
 import { frameBytesMax } from '../../src/limits.js';
 import { encodeFrame, FrameDecoder, frameHeaderBytes } from '../../src/protocol/frame.js';

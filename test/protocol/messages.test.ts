@@ -1,6 +1,6 @@
 /** Every kind of message comes back as it went; whatever is not a message is a typed error, never a crash. */
 import test from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { CatenaError, ProtocolError } from '../../src/errors.js';
 import { sealRecord } from '../../src/protocol/entry-codec.js';
 import {

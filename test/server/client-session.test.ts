@@ -1,6 +1,11 @@
 /** One client's connection: limits, throttling, backpressure of answers, and one answer a request. */
 import test from 'ava';
-import { keyBytesMax, outputHighWaterBytes, requestsInFlightMax, valueBytesMax } from '../../src/limits.js';
+import {
+  keyBytesMax,
+  outputHighWaterBytes,
+  requestsInFlightMax,
+  valueBytesMax,
+} from '../../src/limits.js';
 import { Machine } from '../../src/machine/machine.js';
 import { Connection } from '../../src/protocol/connection.js';
 import {

@@ -1,5 +1,5 @@
 /** A ClientSession or a Listener with a host that only notes what it is given. */
-import { ClientSession, type SessionHost } from '../../src/server/client-session.js';
+import type { ClientSession, SessionHost } from '../../src/server/client-session.js';
 import type { ClientRead, ClientWrite } from '../../src/server/client-requests.js';
 
 export class NotingHost implements SessionHost {

@@ -6,7 +6,11 @@ import { SnapshotStore } from '../../src/log/snapshot-store.js';
 import { Machine } from '../../src/machine/machine.js';
 import { Connection } from '../../src/protocol/connection.js';
 import { encodePage } from '../../src/protocol/messages.js';
-import { decodePeer, isSnapshotMessage, type SnapshotBody } from '../../src/protocol/peer-messages.js';
+import {
+  decodePeer,
+  isSnapshotMessage,
+  type SnapshotBody,
+} from '../../src/protocol/peer-messages.js';
 import type { PeerLink } from '../../src/server/peer-network.js';
 import { machineFrom } from '../../src/server/recovery.js';
 import { SnapshotReceiver, sendSnapshot } from '../../src/server/snapshot-transfer.js';

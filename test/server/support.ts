@@ -125,7 +125,7 @@ export function putOf(key: string, value: string | Buffer): RequestBody {
   return writeOf({ kind: 'put', key: Buffer.from(key), value: Buffer.from(value) });
 }
 
-export async function temporaryDirectory(t: ExecutionContext<unknown>): Promise<string> {
+export async function temporaryDirectory(t: ExecutionContext): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'catena-test-'));
   t.teardown(() => rm(path, { recursive: true, force: true }));
   return path;

@@ -33,7 +33,8 @@ const supportDirectory = '/catena/dist/test/support';
 export async function missingDocker(): Promise<string | undefined> {
   return getContainerRuntimeClient().then(
     () => undefined,
-    () => 'no Docker to run containers with: install and start it (Debian: apt-get install docker.io)',
+    () =>
+      'no Docker to run containers with: install and start it (Debian: apt-get install docker.io)',
   );
 }
 

@@ -42,6 +42,8 @@ export async function deployProcesses(
   const end = async (number: number, signal: NodeJS.Signals): Promise<number | null> => {
     const child = processOf(number);
     running.delete(number);
+    // It ended by itself: there is no event to wait for.
+    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
     const exited = once(child, 'exit');
     child.kill(signal);
     const [code] = (await exited) as [number | null];
