@@ -204,7 +204,8 @@ export class Replica {
     const link = this.#core.links.get(id);
     if (link === undefined || this.#core.configuration === undefined) return;
     if (message.epoch > this.#core.epoch) {
-      this.#reconfiguration.onHigherEpoch(message.epoch);
+      if (this.#knows(link)) this.#reconfiguration.onHigherEpoch(message.epoch);
+      else this.#closeStranger(link);
       return;
     }
     // Until the new epoch is on disk nothing may be answered in it, and the old one is over.
@@ -213,13 +214,33 @@ export class Replica {
       if (message.body.kind !== 'stale') this.#tellStale(link);
       return;
     }
-    invariant(
-      message.configId === this.#core.configuration.configId,
-      `epoch ${message.epoch} has two configurations: ZooKeeper went back`,
-    );
+    if (message.configId !== this.#core.configuration.configId) {
+      invariant(
+        !this.#knows(link),
+        `epoch ${message.epoch} has two configurations: ZooKeeper went back`,
+      );
+      this.#closeStranger(link);
+      return;
+    }
     link.heardAtMs = this.#core.now.monotonicMs;
     this.#suspicion.onHeard(link.peer.serverId);
     this.#dispatchMessage(link, message);
+  }
+
+  /** Whether coordination names this server at all: only then does what it claims weigh anything. */
+  #knows({ peer }: Link): boolean {
+    const named = [
+      ...(this.#core.configuration?.members ?? []),
+      ...(this.#suspicion.registered ?? []),
+    ];
+    return named.some(({ serverId }) => serverId === peer.serverId);
+  }
+
+  #closeStranger(link: Link): void {
+    this.#core.note('warn', 'a server that coordination does not name', {
+      serverId: link.peer.serverId,
+    });
+    this.#core.closeLink(link.id, 'coordination does not name this server');
   }
 
   #dispatchMessage(link: Link, { body }: PeerMessage): void {

@@ -18,7 +18,7 @@ import {
   type ServerStatus,
   type View,
 } from '../../src/protocol/messages.js';
-import { duplexPair } from './duplex-pair.js';
+import { duplexPair } from '../support/duplex-pair.js';
 
 export interface Session {
   readonly connection: Connection;

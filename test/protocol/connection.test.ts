@@ -5,7 +5,7 @@ import { CatenaError, LimitError, ProtocolError } from '../../src/errors.js';
 import { frameBytesMax, outputHighWaterBytes } from '../../src/limits.js';
 import { Connection } from '../../src/protocol/connection.js';
 import { encodeFrame } from '../../src/protocol/frame.js';
-import { duplexPair, type PairEnd } from './duplex-pair.js';
+import { duplexPair, type PairEnd } from '../support/duplex-pair.js';
 
 /** A connection that notes what comes; `closed` resolves to the reason. */
 class Recorder {

@@ -18,7 +18,7 @@ import {
 import type { Replica } from '../../src/replica/replica.js';
 import { ReadAnswers } from '../../src/server/answers.js';
 import { ClientSession } from '../../src/server/client-session.js';
-import { duplexPair } from '../protocol/duplex-pair.js';
+import { duplexPair } from '../support/duplex-pair.js';
 import { answerCount, NotingHost } from './session-support.js';
 import { putOf, writeOf } from './support.js';
 

@@ -25,7 +25,7 @@ import { systemClock } from '../../src/server/clock.js';
 import { PeerNetwork } from '../../src/server/peer-network.js';
 import { recover } from '../../src/server/recovery.js';
 import { ReplicaHost } from '../../src/server/replica-host.js';
-import { duplexPair } from '../protocol/duplex-pair.js';
+import { duplexPair } from '../support/duplex-pair.js';
 import { putOf, temporaryDirectory, until } from './support.js';
 
 const self = { serverId: 'me', incarnation: 'one', address: '127.0.0.1:1' };

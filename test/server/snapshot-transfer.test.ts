@@ -14,7 +14,7 @@ import {
 import type { PeerLink } from '../../src/server/peer-network.js';
 import { machineFrom } from '../../src/server/recovery.js';
 import { SnapshotReceiver, sendSnapshot } from '../../src/server/snapshot-transfer.js';
-import { duplexPair } from '../protocol/duplex-pair.js';
+import { duplexPair } from '../support/duplex-pair.js';
 
 const runs = [
   { epoch: 1, lastSeq: 10 },
