@@ -5,31 +5,18 @@
  *
  * Nothing here decides anything about the chain.
  */
-import {
-  parseConfiguration,
-  type Configuration,
-  formatConfiguration,
-  type Member,
-  sameMember,
-} from '../coordination/configuration.js';
+import type { Configuration, Member } from '../coordination/configuration.js';
 import type { ChainRead, Coordinator, WriteOutcome } from '../coordination/coordinator.js';
-import { CatenaError, InvariantError, ProtocolError, StorageError } from '../errors.js';
+import { CatenaError, InvariantError, StorageError } from '../errors.js';
 import { unacknowledgedBytesMax } from '../limits.js';
 import { NotInLogError } from '../log/segmented-log.js';
 import type { Logger } from '../logger.js';
 import type { OpResult } from '../machine/op.js';
 import { entryOf } from '../protocol/entry-codec.js';
-import {
-  decodePeer,
-  encodePeer,
-  isSnapshotMessage,
-  type SnapshotBody,
-  type Stamped,
-} from '../protocol/peer-messages.js';
+import { decodePeer, encodePeer, isSnapshotMessage } from '../protocol/peer-messages.js';
 import type { Entry } from '../replica/entry.js';
 import type { EpochRun } from '../replica/epoch-runs.js';
 import type {
-  ChainReading,
   Effect,
   Event,
   LinkId,
@@ -39,12 +26,14 @@ import type {
   WriteRequest,
 } from '../replica/events.js';
 import type { Replica } from '../replica/replica.js';
+import { compareAndSet, readingOf } from './chain-znode.js';
 import { answerAssigned, answerWritten, ReadAnswers } from './answers.js';
 import type { ClientRead, ClientWrite } from './client-requests.js';
 import type { Clock } from './clock.js';
 import type { PeerLink, PeerNetwork } from './peer-network.js';
 import { machineFrom, type Recovered, writeLastKnown } from './recovery.js';
-import { SnapshotReceiver, sendSnapshot } from './snapshot-transfer.js';
+import { SnapshotIntake } from './snapshot-intake.js';
+import { sendSnapshot } from './snapshot-transfer.js';
 import { WriteQueue } from './write-queue.js';
 
 export interface ReplicaHostEvents {
@@ -88,11 +77,7 @@ export class ReplicaHost {
   #congested = false;
   /** Monotonic, of the newest append that is not sealed. */
   #appendedAtMs = Number.POSITIVE_INFINITY;
-  readonly #receivers = new Map<LinkId, SnapshotReceiver>();
-  /** Links whose snapshot message is being written; later payloads wait in order. */
-  readonly #busyLinks = new Map<LinkId, Buffer[]>();
-  /** The files of receivers whose link is gone are being removed. */
-  #cleanUp: Promise<void> = Promise.resolve();
+  readonly #intake: SnapshotIntake;
   #ticker: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -100,6 +85,15 @@ export class ReplicaHost {
     this.#options = options;
     this.#replica = options.replica;
     this.#answers = new ReadAnswers(options.recovered.machine, options.replica);
+    this.#intake = new SnapshotIntake({
+      replica: options.replica,
+      store: options.recovered.snapshots,
+      isStopped: () => this.#stopped,
+      handle: (event) => this.handle(event),
+      install: (link, runs) => this.#install(link, runs),
+      onLinkPayloads: (link, payloads) => this.onLinkPayloads(link, payloads),
+      onStorageFailure: (error) => this.#onStorageFailure(error),
+    });
     this.#writes = new WriteQueue({
       hasRoom: () => this.#hasRoom(),
       submit: (batch) => this.handle({ kind: 'writes', writes: batch }),
@@ -126,7 +120,7 @@ export class ReplicaHost {
 
   /** Resolves when nothing of it writes to the snapshots any more; for after `stop` and the end of all links. */
   cleanedUp(): Promise<void> {
-    return this.#cleanUp;
+    return this.#intake.cleanedUp();
   }
 
   get keys(): number {
@@ -183,11 +177,7 @@ export class ReplicaHost {
 
   /** What a peer sent. An error thrown closes that connection. */
   onLinkPayloads(link: PeerLink, payloads: readonly Buffer[]): void {
-    const queue = this.#busyLinks.get(link.id);
-    if (queue !== undefined) {
-      queue.push(...payloads);
-      return;
-    }
+    if (this.#intake.holdBack(link, payloads)) return;
     for (let index = 0; index < payloads.length; index++) {
       // Dealing with one message may have closed the link: the replica was told that it is down.
       if (link.connection.isClosed) return;
@@ -196,78 +186,18 @@ export class ReplicaHost {
         this.handle({ kind: 'message', link: link.id, message });
         continue;
       }
-      this.#receiveSnapshot(link, message, payloads.slice(index + 1));
+      this.#intake.receive(link, message, payloads.slice(index + 1));
       return;
     }
   }
 
   onLinkDown(link: PeerLink): void {
-    const receiver = this.#receivers.get(link.id);
-    if (receiver !== undefined) {
-      const ends = Promise.all([this.#cleanUp, receiver.abort()]);
-      this.#cleanUp = ends.then(
-        () => undefined,
-        (error: unknown) => this.#onStorageFailure(error),
-      );
-    }
-    this.#receivers.delete(link.id);
-    this.#busyLinks.delete(link.id);
+    this.#intake.onLinkDown(link);
     this.handle({ kind: 'link-down', link: link.id });
   }
 
-  #receiveSnapshot(link: PeerLink, message: Stamped<SnapshotBody>, rest: Buffer[]): void {
-    const wrong = this.#faultOfSnapshot(link, message);
-    if (wrong !== undefined) {
-      link.connection.close(new ProtocolError(`a snapshot ${wrong}`));
-      return;
-    }
-    if (message.body.kind === 'snapshot-begin') {
-      this.handle({ kind: 'snapshot-begun', link: link.id, runs: message.body.runs });
-    }
-    if (this.#stopped || link.connection.isClosed) return;
-    let receiver = this.#receivers.get(link.id);
-    if (receiver === undefined) {
-      receiver = new SnapshotReceiver(this.#options.recovered.snapshots, this.#cleanUp);
-      this.#receivers.set(link.id, receiver);
-    }
-    this.#busyLinks.set(link.id, rest);
-    link.connection.pause();
-    receiver
-      .receive(message.body)
-      .then((runs) => this.#onReceived(link, runs))
-      .catch((error: unknown) => {
-        if (error instanceof ProtocolError) link.connection.close(error);
-        else this.#onStorageFailure(error);
-      });
-  }
-
-  /** It replaces the log, so it is taken only by a learner, from the tail that it dialed. */
-  #faultOfSnapshot(link: PeerLink, { epoch, configId }: Stamped<SnapshotBody>): string | undefined {
-    const { role, configuration } = this.#replica;
-    if (configuration?.epoch !== epoch || configuration.configId !== configId) {
-      return 'of another epoch';
-    }
-    if (role !== 'learner') return 'for a member of the chain';
-    const tail = configuration.members.at(-1);
-    if (link.dialed && tail !== undefined && sameMember(tail, link.peer)) return undefined;
-    return 'from a server that is not the tail';
-  }
-
-  async #onReceived(link: PeerLink, runs: readonly EpochRun[] | undefined): Promise<void> {
-    // Without the link this server may be fed over another one already: what it acks then must
-    // stay. A whole snapshot that is not installed does no harm on disk.
-    if (runs !== undefined && this.#busyLinks.has(link.id) && !this.#stopped) {
-      await this.#install(link, runs);
-    }
-    const waiting = this.#busyLinks.get(link.id);
-    this.#busyLinks.delete(link.id);
-    if (waiting === undefined || this.#stopped) return;
-    link.connection.resume();
-    this.#guarded(link, () => this.onLinkPayloads(link, waiting));
-  }
-
   /** The snapshot is the newest thing on disk: from here there is no way back to the old table. */
-  async #install(link: PeerLink, runs: readonly EpochRun[]): Promise<void> {
+  async #install(link: LinkId, runs: readonly EpochRun[]): Promise<void> {
     const { snapshots, log } = this.#options.recovered;
     this.#suspended = true;
     const reader = await snapshots.newest();
@@ -277,17 +207,8 @@ export class ReplicaHost {
     this.#options.recovered.machine = machine;
     await log.reset({ seq: reader.meta.seq, epoch: reader.meta.epoch });
     this.#suspended = false;
-    this.#events.unshift({ kind: 'snapshot-installed', link: link.id, runs });
+    this.#events.unshift({ kind: 'snapshot-installed', link, runs });
     this.handle({ kind: 'tick' });
-  }
-
-  #guarded(link: PeerLink, act: () => void): void {
-    try {
-      act();
-    } catch (error) {
-      if (!(error instanceof CatenaError)) throw error;
-      link.connection.close(error);
-    }
   }
 
   #scheduleTurnEnd(): void {
@@ -448,29 +369,13 @@ export class ReplicaHost {
 
   #propose(configuration: Configuration, version: number | undefined, confirm: boolean): void {
     const proposed = (outcome: WriteOutcome): void => this.handle({ kind: 'proposed', outcome });
-    this.#compareAndSet(formatConfiguration(configuration), version, confirm).then(
+    compareAndSet(this.#options.coordinator, configuration, version, confirm).then(
       proposed,
       (error: unknown) => {
         this.#options.logger.error('compare-and-set failed', { reason: String(error) });
         proposed('unknown');
       },
     );
-  }
-
-  async #compareAndSet(
-    data: string,
-    version: number | undefined,
-    confirm: boolean,
-  ): Promise<WriteOutcome> {
-    const { coordinator } = this.#options;
-    if (version === undefined) return coordinator.createChain(data);
-    if (confirm) {
-      // R3: an admission is sent only on a session that has just answered, with this very version.
-      const read = await coordinator.readChain().catch(() => undefined);
-      if (read === undefined) return 'unavailable';
-      if (read.kind === 'absent' || read.version !== version) return 'conflict';
-    }
-    return coordinator.setChain(data, version);
   }
 
   #refresh(): void {
@@ -492,11 +397,4 @@ export class ReplicaHost {
     this.stop();
     this.#options.events.onHalt(error);
   }
-}
-
-function readingOf(read: ChainRead): ChainReading {
-  if (read.kind === 'absent') return { kind: 'absent' };
-  const configuration = parseConfiguration(read.data);
-  if (configuration === undefined) return { kind: 'garbage' };
-  return { kind: 'found', configuration, version: read.version };
 }
