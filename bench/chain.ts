@@ -75,8 +75,7 @@ function cell(content: string | number, width: number): string {
   return String(content).padStart(width);
 }
 
-const deployment = await deployProcesses({}, (reason) => console.error(reason));
-if (deployment === undefined) process.exit(1);
+const deployment = await deployProcesses();
 try {
   await main(deployment);
 } finally {

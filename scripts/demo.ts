@@ -171,7 +171,7 @@ async function main(): Promise<number> {
     console.error(`make demo: ${missing}`);
     return 1;
   }
-  const deployment = (await deployProcesses({}, console.error)) as ProcessDeployment;
+  const deployment = await deployProcesses();
   const interrupted = new Promise<never>((_, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       process.once(signal, () => reject(new UnexpectedError(`ended by ${signal}`)));

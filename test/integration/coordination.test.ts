@@ -24,7 +24,7 @@ import { registration, started, testContract } from '../coordination/contract.js
 import { runZooKeeper } from '../../scripts/zookeeper.js';
 import { serialTestUnless } from '../support/requirement.js';
 import { expireSession, fourLetterWord, missingZooKeeper } from '../support/zookeeper.js';
-import type { TestZooKeeper } from '../support/zookeeper.js';
+import type { LocalZooKeeper } from '../support/zookeeper.js';
 
 const missing = await missingZooKeeper();
 // One ZooKeeper that some of the tests stop: one test at a time.
@@ -37,7 +37,7 @@ const pollMs = 20;
 /** So long that within a test it cannot time out: what goes away was closed. */
 const longSessionMs = 110_000;
 
-let zookeeper: TestZooKeeper | undefined;
+let zookeeper: LocalZooKeeper | undefined;
 
 anyTest.before(async () => {
   if (missing === undefined) zookeeper = await runZooKeeper();
@@ -48,7 +48,7 @@ anyTest.after.always(async () => {
 });
 
 interface RealCluster extends ContractCluster {
-  readonly service: TestZooKeeper;
+  readonly service: LocalZooKeeper;
   readonly name: string;
   coordinator(sessionTimeoutMs?: number): ZooKeeperCoordinator;
 }
@@ -57,7 +57,7 @@ async function realCluster(
   _t: ExecutionContext,
   name: string = randomUUID(),
 ): Promise<RealCluster> {
-  const service = zookeeper as TestZooKeeper;
+  const service = zookeeper as LocalZooKeeper;
   const { connectString } = service;
   const made: Coordinator[] = [];
   const operator = new Operator(connectString);

@@ -1,19 +1,14 @@
 /** ZooKeeper no longer fits the data: servers refuse, and the operator's `recover` is the way out. */
 import { join } from 'node:path';
 import { startChain } from '../failover/scenarios.js';
-import {
-  deployProcesses,
-  type ProcessDeployment,
-  runToEnd,
-  serverScript,
-} from '../support/processes.js';
+import { deployProcesses, runToEnd, serverScript } from '../support/processes.js';
 import { serialTestUnless } from '../support/requirement.js';
 import { missingZooKeeper } from '../support/zookeeper.js';
 
 const test = serialTestUnless(await missingZooKeeper());
 
 test('without its /chain a server refuses; recover makes its data the new truth', async (t) => {
-  const deployment = (await deployProcesses({}, t.log)) as ProcessDeployment;
+  const deployment = await deployProcesses();
   try {
     await startChain(deployment, 3);
     t.is((await deployment.client(['put', 'kept', 'by all'])).code, 0);
@@ -56,7 +51,7 @@ test('without its /chain a server refuses; recover makes its data the new truth'
 });
 
 test('a server whose writes the recovered history lacks takes its table anew', async (t) => {
-  const deployment = (await deployProcesses({}, t.log)) as ProcessDeployment;
+  const deployment = await deployProcesses();
   try {
     await startChain(deployment, 2);
     await deployment.stop(2);

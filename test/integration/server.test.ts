@@ -8,6 +8,10 @@ import test, { type ExecutionContext } from 'ava';
 import { freePorts, RawClient, temporaryDirectory } from '../server/support.js';
 import { ChainWatch } from '../support/deployment.js';
 import { deployProcesses, runToEnd, serverScript, untilServing } from '../support/processes.js';
+import { serialTestUnless } from '../support/requirement.js';
+import { missingZooKeeper } from '../support/zookeeper.js';
+
+const testWithZooKeeper = serialTestUnless(await missingZooKeeper());
 
 const run = (...args: string[]) => runToEnd(serverScript, args);
 
@@ -184,9 +188,8 @@ test('killed and started again, its data is there', async (t) => {
   again.close();
 });
 
-test('with ZooKeeper: SIGTERM leaves the chain in good order', async (t) => {
-  const deployment = await deployProcesses({}, (reason) => t.log(`skipped: ${reason}`));
-  if (deployment === undefined) return t.pass();
+testWithZooKeeper('SIGTERM leaves the chain in good order', async (t) => {
+  const deployment = await deployProcesses();
   t.teardown(() => deployment.remove());
   for (const number of [1, 2, 3]) await deployment.start(number);
   await deployment.chain.untilMembers(3);

@@ -9,26 +9,24 @@ import { fileURLToPath } from 'node:url';
 import { ChainWatch, type ClientOutcome, type Deployment } from './deployment.js';
 import type { HistoryOp } from './history.js';
 import type { WorkloadOptions } from './workload.js';
-import { freePort, startZooKeeper, type TestZooKeeper } from './zookeeper.js';
+import { freePort, type LocalZooKeeper, runZooKeeper } from './zookeeper.js';
 
 export const serverScript = scriptPath('../../src/cli/kv-server.js');
 export const clientScript = scriptPath('../../src/cli/kv-client.js');
 const workloadScript = scriptPath('./workload.js');
 
 export interface ProcessDeployment extends Deployment {
-  readonly zookeeper: TestZooKeeper;
+  readonly zookeeper: LocalZooKeeper;
   readonly directory: string;
   /** As if ZooKeeper had been wiped. */
   deleteChain(): Promise<void>;
 }
 
-/** Undefined, with `skip` told why, where no ZooKeeper can be had; an error in CI. */
+/** Starts ZooKeeper, no server yet. Throws where none can be had; see `missingZooKeeper`. */
 export async function deployProcesses(
-  options: { readonly serverOptions?: readonly string[] },
-  skip: (reason: string) => void,
-): Promise<ProcessDeployment | undefined> {
-  const zookeeper = await startZooKeeper(skip);
-  if (zookeeper === undefined) return undefined;
+  serverOptions: readonly string[] = [],
+): Promise<ProcessDeployment> {
+  const zookeeper = await runZooKeeper();
   const directory = await mkdtemp(join(tmpdir(), 'catena-servers-'));
   const chain = new ChainWatch();
   const ports = new Map<number, number>();
@@ -61,11 +59,9 @@ export async function deployProcesses(
       ports.set(number, port);
       const data = join(directory, `server-${number}`);
       const args = [zookeeper.connectString, String(port), '--data', data];
-      const child = spawn(
-        process.execPath,
-        [serverScript, ...args, ...(options.serverOptions ?? [])],
-        { stdio: ['ignore', 'pipe', 'pipe'] },
-      );
+      const child = spawn(process.execPath, [serverScript, ...args, ...serverOptions], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
       running.set(number, child);
       await untilServing(child, chain);
     },

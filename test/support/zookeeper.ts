@@ -3,29 +3,19 @@
  */
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
+import { fourLetterWord } from '../../scripts/zookeeper.js';
+
+export {
   fourLetterWord,
+  freePort,
   type LocalZooKeeper,
   missingZooKeeper,
   runZooKeeper,
 } from '../../scripts/zookeeper.js';
 
-export { fourLetterWord, freePort, missingZooKeeper } from '../../scripts/zookeeper.js';
-export type TestZooKeeper = LocalZooKeeper;
-
 const host = '127.0.0.1';
 const probeMsMax = 1_000;
 const probePauseMs = 50;
-
-/** A started ZooKeeper. Where none can run: an error in CI, else undefined, with `skip` told why. */
-export async function startZooKeeper(
-  skip: (reason: string) => void,
-): Promise<TestZooKeeper | undefined> {
-  const reason = await missingZooKeeper();
-  if (reason === undefined || process.env['CI'] === 'true') return runZooKeeper();
-  skip(reason);
-  return undefined;
-}
 
 /**
  * Ends a session at the service, as if it had timed out: takes the session over and closes it. ZooKeeper derives a
