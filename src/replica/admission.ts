@@ -55,12 +55,15 @@ export class Admission {
     if (!isTail || !this.#replication.settled) return;
     // It asks until it is answered. A second answer would have it cut what it has acked (REPORT T5).
     if (this.#feeds.has(link)) return;
-    const sender = new Sender(this.#core, link, true);
-    this.#feeds.set(link, sender);
     const common = log.runs.commonWith(body.runs);
     // Never wipe what may have been acked: a snapshot reaches no further than the commit index.
-    const needsSnapshot = common < log.commit && options.prefersSnapshot(common);
-    if (common >= body.commit && !needsSnapshot) {
+    const prefersSnapshot = common < log.commit && options.prefersSnapshot(common);
+    const isFed = common >= body.commit && !prefersSnapshot;
+    // A snapshot of nothing could not be acked: it asks again, and a commit is on its way.
+    if (!isFed && log.commit === 0) return;
+    const sender = new Sender(this.#core, link, true);
+    this.#feeds.set(link, sender);
+    if (isFed) {
       this.#feedAfter(sender, common);
       this.#resumeGate(sender);
       return;

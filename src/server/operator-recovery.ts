@@ -51,7 +51,8 @@ export async function planRecovery(
     );
   }
   const address =
-    lastKnown.members.find((member) => member.serverId === serverId)?.address ?? 'unknown';
+    lastKnown.members.find((member) => member.serverId === serverId)?.address ??
+    `server-${serverId.slice(0, 8)}:0`;
   const self = { serverId, incarnation: randomUUID(), address };
   const configuration = recovered(lastKnown, current, self, {
     configId: randomUUID(),

@@ -10,7 +10,7 @@ import { type Member, sameMember } from '../coordination/configuration.js';
 import { ProtocolError } from '../errors.js';
 import { handshakeTimeoutMs } from '../limits.js';
 import type { Logger } from '../logger.js';
-import { parseAddress } from '../protocol/address.js';
+import { type Address, defaultHost, parseAddress } from '../protocol/address.js';
 import { Connection, type FlushScheduler } from '../protocol/connection.js';
 import {
   decodeOpened,
@@ -91,7 +91,7 @@ export class PeerNetwork {
 
   /** Does anybody listen there? Only a failure is reported. */
   probe(target: Member): void {
-    const socket = connect(parseAddress(target.address));
+    const socket = connect(endpointOf(target));
     this.#probes.add(socket);
     socket.once('close', () => this.#probes.delete(socket));
     socket.setTimeout(handshakeTimeoutMs, () => socket.destroy());
@@ -128,7 +128,7 @@ export class PeerNetwork {
   }
 
   #dialNow(target: Member): void {
-    const socket = connect({ ...parseAddress(target.address), noDelay: true, keepAlive: true });
+    const socket = connect({ ...endpointOf(target), noDelay: true, keepAlive: true });
     this.#dialing = socket;
     const onTimeout = (): unknown => socket.destroy(new Error('no answer'));
     socket.setTimeout(handshakeTimeoutMs, onTimeout);
@@ -205,6 +205,15 @@ class WrongPeerError extends ProtocolError {
     super(`${expected.address} is now ${found.serverId}/${found.incarnation}`);
     // Another server at its address: the expected one does not listen there any more.
     this.why = found.serverId === expected.serverId ? 'replaced' : 'refused';
+  }
+}
+
+/** What `/chain` says may be no address at all: then nobody listens there, which port 0 makes true. */
+function endpointOf({ address }: Member): Address {
+  try {
+    return parseAddress(address);
+  } catch {
+    return { host: defaultHost, port: 0 };
   }
 }
 

@@ -41,6 +41,8 @@ test('without its /chain a server refuses; recover makes its data the new truth'
     await deployment.start(1);
     await deployment.chain.until('server 1 alone', ({ members }) => members.length === 1);
     t.is((await deployment.client(['get', 'late'])).stdout, 'not on server 3');
+    // A write is behind everything that was there before: once it is done, nothing of that is pending.
+    t.is((await deployment.client(['put', 'first', 'write'])).code, 0);
     t.is((await deployment.client(['verify', before])).stdout.trim(), 'executed');
     for (const number of [2, 3]) await deployment.start(number);
     await deployment.chain.untilMembers(3);

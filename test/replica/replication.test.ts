@@ -241,3 +241,17 @@ test('a slow disk at the head: what is forgotten from memory is read from disk, 
   t.is(driver.sent('append').length, 2);
   t.is(driver.of('read-log')[0]?.fromSeq, 3);
 });
+
+test('a tail that has committed nothing sends no snapshot; the learner asks again', (t) => {
+  const driver = new ReplicaDriver('A1');
+  driver.adopt(chainOf(2, 'A1'));
+  driver.link(1, 'L1', false);
+  const join = { kind: 'join', runs: [{ epoch: 1, lastSeq: 5 }], commit: 5 } as const;
+  driver.hear(1, join);
+  t.deepEqual(driver.of('send-snapshot'), []);
+  driver.durable();
+  driver.nowMs += 600;
+  driver.step({ kind: 'tick' });
+  driver.hear(1, join);
+  t.is(driver.of('send-snapshot').length, 1);
+});

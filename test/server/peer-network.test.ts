@@ -199,3 +199,14 @@ test('closed: every link goes down once, and nothing is dialed any more', async 
   t.deepEqual(events.all.slice(2), ['down 1']);
   t.is(network.size, 0);
 });
+
+test('an address in /chain that is none: refused, and nothing breaks', async (t) => {
+  const { network, events } = startNetwork(t);
+  const target = { serverId: 'odd', incarnation: 'one', address: 'no address' };
+  network.dial(target);
+  await events.until(1);
+  network.probe(target);
+  await events.until(2);
+  t.is(events.all[0], 'failed odd refused');
+  t.regex(events.all[1] ?? '', /failed odd refused/);
+});
