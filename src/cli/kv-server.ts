@@ -40,6 +40,8 @@ Options
 
 recover: when a server refuses to start because ZooKeeper's state does not fit its data. Makes the
 data in DIR the whole truth, as a new generation; says what may be lost, and does it with --yes.
+Refuses while /chain is at least as new as the data, unless --discard-later-chain says that the
+servers of that chain will never come back.
 
 SIGTERM and SIGINT leave the chain in good order; a second one stops at once.
 Exit codes: 0 stopped as asked, 1 halted (the last line says why), 2 wrong usage,
@@ -72,6 +74,7 @@ function parse(argv: string[]): Arguments {
         listen: text,
         embedded: flag,
         yes: flag,
+        'discard-later-chain': flag,
         help: flag,
         version: flag,
       },
@@ -111,7 +114,8 @@ async function runRecover({ values, positionals }: Arguments): Promise<number> {
   const coordinator = await zooKeeperCoordinator(connectString, cluster, logger);
   coordinator.start({ onChain: () => {}, onServers: () => {}, onSession: () => {} });
   try {
-    const plan = await planRecovery(dataPath, coordinator);
+    const discardLater = values['discard-later-chain'] === true;
+    const plan = await planRecovery(dataPath, coordinator, discardLater);
     process.stdout.write(recoveryText(plan));
     if (values['yes'] !== true) {
       process.stdout.write('Nothing was changed. To do it, run the same command with --yes.\n');
@@ -157,6 +161,11 @@ async function runServer({ values, positionals }: Arguments): Promise<number> {
   const listen = parseAddress(listenText);
   if (listen.port === 0) throw new BadRequestError('the port must be from 1 to 65535');
   const { cluster, advertise, ...options } = commonOptions(values, formatAddress(listen));
+  if (advertise === undefined && (listen.host === '0.0.0.0' || listen.host === '::')) {
+    throw new BadRequestError(
+      `give --advertise HOST:PORT: nobody reaches this server at ${formatAddress(listen)}`,
+    );
+  }
   const coordinator = await zooKeeperCoordinator(connectString, cluster, options.logger);
   const server = await CatenaServer.start({
     ...options,

@@ -34,6 +34,8 @@ export interface PeerIdentity {
   readonly clusterId: string;
   readonly serverId: string;
   readonly incarnation: string;
+  /** D. Servers that count leases differently may not form a chain: a hold would end before a lease. */
+  readonly leaseMs?: number;
 }
 
 export interface Open {
@@ -156,6 +158,7 @@ export function decodeOpen(bytes: Uint8Array): Open {
             clusterId: textOf(peer, 'clusterId'),
             serverId: textOf(peer, 'serverId'),
             incarnation: textOf(peer, 'incarnation'),
+            ...(numberOf(peer, 'leaseMs') === 0 ? {} : { leaseMs: numberOf(peer, 'leaseMs') }),
           },
         }),
   };

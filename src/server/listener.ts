@@ -189,6 +189,13 @@ export class Listener {
         `cluster '${cluster}' here has the id ${clusterId}, not '${peer.clusterId}'`,
       );
     }
+    const { leaseMs } = this.#options.identity();
+    if (peer?.leaseMs !== undefined && leaseMs !== undefined && peer.leaseMs !== leaseMs) {
+      return new CatenaError(
+        'WRONG_CLUSTER',
+        `its --lease is ${peer.leaseMs} ms, here it is ${leaseMs} ms; it must be the same on all servers`,
+      );
+    }
     const clients = this.#sessions.size;
     if (peer !== undefined || clients < this.#connectionsMax) return undefined;
     return new LimitError('the number of clients', clients + 1, this.#connectionsMax, 'at once');

@@ -28,11 +28,13 @@ export interface RecoveryPlan {
 
 /**
  * Looks at the data and at ZooKeeper; changes nothing. Throws RefusedToStartError if the data never
- * belonged to a cluster, or `/chain` is another cluster's; StorageError, DataDamagedError, CoordinationError.
+ * belonged to a cluster, `/chain` is another cluster's, or (unless `discardLater`) it is as new as the
+ * data or newer; StorageError, DataDamagedError, CoordinationError.
  */
 export async function planRecovery(
   dataPath: string,
   coordinator: Coordinator,
+  discardLater: boolean,
 ): Promise<RecoveryPlan> {
   const found = await recover(dataPath, { onDurable: () => {}, onFatal: () => {} });
   const { lastKnown, log, data, entryLog, machine } = found;
@@ -48,6 +50,15 @@ export async function planRecovery(
     throw new RefusedToStartError(
       `/chain belongs to cluster ${current.clusterId}, the data to ${lastKnown.clusterId}; ` +
         'give this cluster another name with --cluster',
+    );
+  }
+  const isLater = current !== undefined && current.epoch >= lastKnown.epoch;
+  const isSame = current?.epoch !== lastKnown.epoch || current.configId === lastKnown.configId;
+  if (isLater && isSame && !discardLater) {
+    const chain = current.members.map((member) => member.address).join(' > ');
+    throw new RefusedToStartError(
+      `/chain fits this data or is newer: epoch ${current.epoch}, ${chain}. Start those servers; what they ` +
+        'acknowledged would be lost. If none of them ever comes back, say --discard-later-chain',
     );
   }
   const address =

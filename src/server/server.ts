@@ -8,7 +8,7 @@ import { type CatenaError, OutcomeUnknownError, type StorageError } from '../err
 import { transferWindowBytes } from '../limits.js';
 import { formatAddress } from '../protocol/address.js';
 import { sealRecord } from '../protocol/entry-codec.js';
-import type { ServerStatus, View } from '../protocol/messages.js';
+import type { PeerIdentity, ServerStatus, View } from '../protocol/messages.js';
 import { formatOpId } from '../protocol/op-id.js';
 import type { Entry } from '../replica/entry.js';
 import type { ReadRequest, Refusal, Role, WriteRequest } from '../replica/events.js';
@@ -244,10 +244,15 @@ export class CatenaServer {
     return log.bytesAfter(seq) > this.#host.tableBytes + snapshotBytesMin;
   }
 
-  #identity(): { clusterId: string; serverId: string; incarnation: string } {
+  #identity(): PeerIdentity {
     const { serverId, incarnation } = this.#self;
     const configuration = this.#replica.configuration ?? this.#recovered.lastKnown;
-    return { clusterId: configuration?.clusterId ?? '', serverId, incarnation };
+    return {
+      clusterId: configuration?.clusterId ?? '',
+      serverId,
+      incarnation,
+      leaseMs: this.#options.leaseMs,
+    };
   }
 
   #view(): View | undefined {

@@ -17,6 +17,15 @@ test('without its /chain a server refuses; recover makes its data the new truth'
     t.is((await deployment.client(['put', 'late', 'not on server 3'])).code, 0);
     const before = (await deployment.client(['put', 'last', 'op'])).stdout.trim();
     for (const number of [1, 2]) await deployment.kill(number);
+    const needless = await runToEnd(serverScript, [
+      'recover',
+      deployment.zookeeper.connectString,
+      '--data',
+      join(deployment.directory, 'server-3'),
+      '--yes',
+    ]);
+    t.is(needless.code, 3, 'a later chain is there');
+    t.regex(needless.stderr, /fits this data or is newer[\s\S]*--discard-later-chain/);
     await deployment.deleteChain();
 
     const refused = await t.throwsAsync(deployment.start(1));
