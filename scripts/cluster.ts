@@ -64,17 +64,24 @@ async function main(): Promise<void> {
   const serversPath = join(dataPath, own === undefined ? 'other-zookeeper' : 'own-zookeeper');
   const servers: Server[] = [];
   try {
-    for (const port of ports) {
-      servers.push(startServer(port, zookeeperPort, join(serversPath, String(port))));
-    }
+    const start = (port: number): Server =>
+      startServer(port, zookeeperPort, join(serversPath, String(port)));
+    for (const port of ports) servers.push(start(port));
     const ended = Promise.race([asked, ...servers.map(endOf)]);
     const serving = Promise.all(servers.map((server) => server.serving));
     if ((await Promise.race([ended, serving.then(() => 'serving')])) === 'serving') {
       say(connectHelp(zookeeperPort, basePort));
       say(`Ctrl-C stops everything; data stays in ${serversPath}`);
     }
-    const reason = await ended;
-    if (reason !== 'asked') throw new RefusedError(`${reason}; the rest is stopped`);
+    for (;;) {
+      const reason = await Promise.race([asked, ...servers.map(endOf)]);
+      if (reason === 'asked') break;
+      const killed = servers.findIndex(({ child }) => child.signalCode !== null);
+      if (killed < 0) throw new RefusedError(`${reason}; the rest is stopped`);
+      // kill -9 is what one tries here: the others go on, and it comes back as under a supervisor.
+      say(`${reason}; starting it again`);
+      servers[killed] = start(ports[killed] as number);
+    }
     say('stopping');
   } finally {
     await stopAll(servers);

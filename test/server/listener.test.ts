@@ -29,7 +29,7 @@ async function startListener(
   const host = new NotingHost();
   const log: string[] = [];
   const logger = createLogger('info', {}, (line) => log.push(line));
-  const identity = { clusterId: 'c1', serverId: 's1', incarnation: 'i1' };
+  const identity = { clusterId: 'c1', serverId: 's1', incarnation: 'i1', leaseMs: 500 };
   const links: Started['links'] = { up: [], down: 0 };
   const shared = { cluster: 'default', identity: () => identity, scheduleFlush: setImmediate };
   const peers = new PeerNetwork({
@@ -77,6 +77,12 @@ for (const [what, open, code, message] of [
     { peer: { clusterId: 'c2', serverId: 's2', incarnation: 'i2' } },
     'WRONG_CLUSTER',
     /has the id c1, not 'c2'/,
+  ],
+  [
+    'a server that counts leases differently',
+    { peer: { clusterId: 'c1', serverId: 's2', incarnation: 'i2', leaseMs: 1000 } },
+    'WRONG_CLUSTER',
+    /--lease is 1000 ms, here it is 500 ms/,
   ],
   [
     'a server of no cluster',
