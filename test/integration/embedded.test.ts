@@ -40,6 +40,8 @@ async function startChain(
     servers,
     basePort,
     dataPath,
+    // All servers and the test share one loop: its pauses are not to look like the death of a server.
+    leaseMs: 2_000,
     logger: createLogger('info', {}, onLog),
     onLine: (line) => watch.onLine(line),
     onHalt: (number, reason) => halts.push(`${number}: ${reason.message}`),
@@ -96,7 +98,7 @@ async function fill(client: KvClient, count: number, valueBytes: number): Promis
   await Promise.all(numbers.map((n) => client.put(`key-${n}`, Buffer.alloc(valueBytes, n))));
 }
 
-test('put, get and delete; a server that crashes, whichever, comes back', async (t) => {
+test.serial('put, get and delete; a server that crashes, whichever, comes back', async (t) => {
   const chain = await startChain(t);
   const { cluster, watch, client } = chain;
   await client.put('key', 'before');
@@ -118,7 +120,7 @@ test('put, get and delete; a server that crashes, whichever, comes back', async 
   t.deepEqual(chain.halts, []);
 });
 
-test('all data is there after a stop and a start of the whole', async (t) => {
+test.serial('all data is there after a stop and a start of the whole', async (t) => {
   const dataPath = await temporaryDirectory(t);
   const basePort = await freePorts(3);
   const first = await startChain(t, { dataPath, basePort });
@@ -132,7 +134,7 @@ test('all data is there after a stop and a start of the whole', async (t) => {
   t.is(Buffer.from((await second.client.get('after'))?.value ?? []).toString(), 'the restart');
 });
 
-test('all crash at once and start again in another order', async (t) => {
+test.serial('all crash at once and start again in another order', async (t) => {
   const chain = await startChain(t);
   await fill(chain.client, 200, 100);
   await Promise.all([1, 2, 3].map((number) => chain.cluster.kill(number)));
@@ -142,29 +144,32 @@ test('all crash at once and start again in another order', async (t) => {
   await assertTablesEqual(t, chain, 200);
 });
 
-test('a server that lost its disk comes back by a snapshot, while writes go on', async (t) => {
-  const dataPath = await temporaryDirectory(t);
-  const chain = await startChain(t, { dataPath });
-  const { cluster, watch, client } = chain;
-  // Written over and over: the log is much longer than the table, so that a snapshot is cheaper.
-  for (let round = 0; round < 5; round++) await fill(client, 1_000, 2_000);
-  await cluster.kill(2);
-  await watch.untilMembers(2);
-  await rm(join(dataPath, 'server-2'), { recursive: true });
-  await cluster.start(2);
-  const writing = fill(client, 1_000, 2_000);
-  await watch.untilMembers(3);
-  await writing;
-  t.true(chain.log.some((line) => line.includes('snapshot installed')));
-  await assertTablesEqual(t, chain, 1_000);
-  t.deepEqual(chain.halts, []);
-  // It stands on its own: its log has the snapshot for its base now.
-  await cluster.kill(2);
-  await watch.untilMembers(2);
-  await cluster.start(2);
-  await watch.untilMembers(3);
-  await assertTablesEqual(t, chain, 1_000);
-});
+test.serial(
+  'a server that lost its disk comes back by a snapshot, while writes go on',
+  async (t) => {
+    const dataPath = await temporaryDirectory(t);
+    const chain = await startChain(t, { dataPath });
+    const { cluster, watch, client } = chain;
+    // Written over and over: the log is much longer than the table, so that a snapshot is cheaper.
+    for (let round = 0; round < 5; round++) await fill(client, 1_000, 2_000);
+    await cluster.kill(2);
+    await watch.untilMembers(2);
+    await rm(join(dataPath, 'server-2'), { recursive: true });
+    await cluster.start(2);
+    const writing = fill(client, 1_000, 2_000);
+    await watch.untilMembers(3);
+    await writing;
+    t.true(chain.log.some((line) => line.includes('snapshot installed')));
+    await assertTablesEqual(t, chain, 1_000);
+    t.deepEqual(chain.halts, []);
+    // It stands on its own: its log has the snapshot for its base now.
+    await cluster.kill(2);
+    await watch.untilMembers(2);
+    await cluster.start(2);
+    await watch.untilMembers(3);
+    await assertTablesEqual(t, chain, 1_000);
+  },
+);
 
 for (const [what, victim] of [
   ['the source', 2],
@@ -198,26 +203,29 @@ for (const [what, victim] of [
   });
 }
 
-test('the largest key with the largest value: record, frames, snapshot, page and answers', async (t) => {
-  const dataPath = await temporaryDirectory(t);
-  const chain = await startChain(t, { dataPath });
-  const { cluster, watch, client } = chain;
-  const key = Buffer.alloc(keyBytesMax, 'k');
-  const value = Buffer.alloc(valueBytesMax);
-  for (let at = 0; at < value.length; at += 4) value.writeUInt32LE(at, at);
-  for (let round = 0; round < 4; round++) await client.put(key, value);
-  t.true(value.equals((await client.get(key))?.value ?? Buffer.alloc(0)));
-  await cluster.kill(3);
-  await watch.untilMembers(2);
-  await rm(join(dataPath, 'server-3'), { recursive: true });
-  await cluster.start(3);
-  await watch.untilMembers(3);
-  t.true(chain.log.some((line) => line.includes('snapshot installed')));
-  await assertTablesEqual(t, chain, 1);
-  t.deepEqual(chain.halts, []);
-});
+test.serial(
+  'the largest key with the largest value: record, frames, snapshot, page and answers',
+  async (t) => {
+    const dataPath = await temporaryDirectory(t);
+    const chain = await startChain(t, { dataPath });
+    const { cluster, watch, client } = chain;
+    const key = Buffer.alloc(keyBytesMax, 'k');
+    const value = Buffer.alloc(valueBytesMax);
+    for (let at = 0; at < value.length; at += 4) value.writeUInt32LE(at, at);
+    for (let round = 0; round < 4; round++) await client.put(key, value);
+    t.true(value.equals((await client.get(key))?.value ?? Buffer.alloc(0)));
+    await cluster.kill(3);
+    await watch.untilMembers(2);
+    await rm(join(dataPath, 'server-3'), { recursive: true });
+    await cluster.start(3);
+    await watch.untilMembers(3);
+    t.true(chain.log.some((line) => line.includes('snapshot installed')));
+    await assertTablesEqual(t, chain, 1);
+    t.deepEqual(chain.halts, []);
+  },
+);
 
-test('a chain of one, and back to it', async (t) => {
+test.serial('a chain of one, and back to it', async (t) => {
   const chain = await startChain(t, { servers: 1 });
   await chain.client.put('key', 'value');
   await chain.cluster.kill(1);
@@ -225,7 +233,7 @@ test('a chain of one, and back to it', async (t) => {
   t.is(Buffer.from((await chain.client.get('key'))?.value ?? []).toString(), 'value');
 });
 
-test('starts, kills and the stop take their turns', async (t) => {
+test.serial('starts, kills and the stop take their turns', async (t) => {
   const { cluster } = await startChain(t, { servers: 2 });
   await Promise.all([cluster.start(1), cluster.start(1), cluster.kill(1), cluster.start(1)]);
   t.true(cluster.isRunning(1));
@@ -242,7 +250,7 @@ test('starts, kills and the stop take their turns', async (t) => {
   await cluster.stop();
 });
 
-test('what cannot be started is refused with a typed error', async (t) => {
+test.serial('what cannot be started is refused with a typed error', async (t) => {
   const dataPath = await temporaryDirectory(t);
   const options = { servers: 3, basePort: 5000, dataPath, onLine: () => {} };
   for (const wrong of [{ servers: 0 }, { servers: 17 }, { servers: 1.5 }, { basePort: 65_534 }]) {
