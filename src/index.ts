@@ -2,7 +2,7 @@
  * The public interface of the package: `connect`, the client, its types and errors. Everything else is
  * internal and may change.
  */
-export { clusterDefault, connect } from './client/connect.js';
+export { connect } from './client/connect.js';
 export type {
   CommonOptions,
   ConnectOptions,
@@ -33,6 +33,6 @@ export {
   TimeoutError,
   UnavailableError,
 } from './errors.js';
-export { clientTimeoutMsDefault, keyBytesMax, valueBytesMax } from './limits.js';
+export { clientTimeoutMsDefault, clusterDefault, keyBytesMax, valueBytesMax } from './limits.js';
 export type { Logger } from './logger.js';
 export type { OpStatistics, ServerStatus, VerifyOutcome, View } from './protocol/messages.js';

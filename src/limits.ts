@@ -52,3 +52,6 @@ export const leaseMargin = 0.1;
 
 /** Client defaults. */
 export const clientTimeoutMsDefault = 5_000;
+
+/** The name of a cluster that was given none, the same for servers and clients. */
+export const clusterDefault = 'default';

@@ -7,13 +7,13 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { Coordinator } from '../coordination/coordinator.js';
 import { BadRequestError, CatenaError } from '../errors.js';
-import { leaseMsDefault } from '../limits.js';
+import { clusterDefault, leaseMsDefault } from '../limits.js';
 import { createLogger, type LogLevel } from '../logger.js';
 import { formatAddress, parseAddress, parseAddresses } from '../protocol/address.js';
 import { startEmbeddedCluster } from '../server/embedded.js';
 import { carryOutRecovery, planRecovery, type RecoveryPlan } from '../server/operator-recovery.js';
 import { CatenaServer } from '../server/server.js';
-import { clusterDefault, replicasDefault, reviveGraceMsDefault } from '../server/server-options.js';
+import { replicasDefault, reviveGraceMsDefault } from '../server/server-options.js';
 
 /** Exit codes, documented in `--help` and the README. */
 const exitCode = { done: 0, halted: 1, usage: 2, refused: 3 } as const;

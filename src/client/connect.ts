@@ -6,7 +6,7 @@ import { connect as connectSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { parseConfiguration } from '../coordination/configuration.js';
 import { BadRequestError } from '../errors.js';
-import { clientTimeoutMsDefault } from '../limits.js';
+import { clientTimeoutMsDefault, clusterDefault } from '../limits.js';
 import { type Logger, silentLogger } from '../logger.js';
 import { formatAddress, parseAddress, parseAddresses } from '../protocol/address.js';
 import type { View } from '../protocol/messages.js';
@@ -14,9 +14,6 @@ import { checkedTimeout } from './input.js';
 import { KvClient } from './kv-client.js';
 import type { Dial } from './server-connection.js';
 import { viewOfConfiguration } from './view.js';
-
-/** The name of a cluster that was given none. */
-export const clusterDefault = 'default';
 
 export interface CommonOptions {
   /** Name of the cluster; servers of another one refuse. Default: 'default'. */

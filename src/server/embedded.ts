@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { openFileBackedCoordination } from '../coordination/file-backed.js';
 import type { MemoryCoordination } from '../coordination/memory.js';
 import { BadRequestError, type CatenaError, ClosedError } from '../errors.js';
+import { clusterDefault } from '../limits.js';
 import { type Logger, silentLogger } from '../logger.js';
 import { defaultHost, formatAddress } from '../protocol/address.js';
 import { CatenaServer } from './server.js';
-import { clusterDefault } from './server-options.js';
 
 export interface EmbeddedOptions {
   readonly servers: number;

@@ -26,7 +26,6 @@ export interface ServerOptions {
 
 export const replicasDefault = 5;
 export const reviveGraceMsDefault = 2_000;
-export const clusterDefault = 'default';
 
 export type CheckedOptions = ServerOptions &
   Required<Pick<ServerOptions, 'replicas' | 'minReplicas' | 'leaseMs' | 'reviveGraceMs'>>;

@@ -12,7 +12,7 @@ import type { WorkloadOptions } from './workload.js';
 import { freePort, type LocalZooKeeper, runZooKeeper } from './zookeeper.js';
 
 export const serverScript = scriptPath('../../src/cli/kv-server.js');
-export const clientScript = scriptPath('../../src/cli/kv-client.js');
+const clientScript = scriptPath('../../src/cli/kv-client.js');
 const workloadScript = scriptPath('./workload.js');
 
 export interface ProcessDeployment extends Deployment {

@@ -1,8 +1,7 @@
 /** The command line of kv-client. Pure; what is wrong throws BadRequestError. */
 import { parseArgs } from 'node:util';
-import { clusterDefault } from '../../client/connect.js';
 import { BadRequestError } from '../../errors.js';
-import { clientTimeoutMsDefault } from '../../limits.js';
+import { clusterDefault, clientTimeoutMsDefault } from '../../limits.js';
 import { parseAddresses, formatAddress } from '../../protocol/address.js';
 import type { CommandOptions } from './invocation.js';
 import { wordsHelp } from './shell.js';
