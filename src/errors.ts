@@ -19,6 +19,7 @@ export type ErrorCode =
   | 'WRONG_CLUSTER'
   | 'COORDINATION'
   | 'STORAGE'
+  | 'DISK_FULL'
   | 'DATA_DAMAGED'
   | 'REFUSED_TO_START'
   | 'INVARIANT';
@@ -107,6 +108,13 @@ export class CoordinationError extends CatenaError {
 export class StorageError extends CatenaError {
   constructor(message: string, options?: { cause?: unknown }) {
     super('STORAGE', message, options);
+  }
+}
+
+/** There is no room on this server's disk: it leaves the chain, and comes back when there is room. */
+export class DiskFullError extends CatenaError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super('DISK_FULL', message, options);
   }
 }
 

@@ -35,4 +35,5 @@ export {
 } from './errors.js';
 export { clientTimeoutMsDefault, clusterDefault, keyBytesMax, valueBytesMax } from './limits.js';
 export type { Logger } from './logger.js';
-export type { OpStatistics, ServerStatus, VerifyOutcome, View } from './protocol/messages.js';
+export type { VerifyOutcome, View } from './protocol/messages.js';
+export type { OpStatistics, ServerStatus } from './protocol/status.js';

@@ -167,5 +167,7 @@ function answerKindOf(body: RequestBody): ResponseBody['kind'] {
       return 'verified';
     case 'status':
       return 'status';
+    case 'leave':
+      return 'left';
   }
 }

@@ -5,15 +5,9 @@
 import { type CatenaError, ClosedError, OutcomeUnknownError, UnavailableError } from '../errors.js';
 import type { Op } from '../machine/op.js';
 import { formatAddress, parseAddress } from '../protocol/address.js';
-import type {
-  Page,
-  RequestBody,
-  ResponseBody,
-  ServerStatus,
-  VerifyOutcome,
-  View,
-} from '../protocol/messages.js';
+import type { Page, RequestBody, ResponseBody, VerifyOutcome, View } from '../protocol/messages.js';
 import { formatOpId, parseOpId } from '../protocol/op-id.js';
+import type { ServerStatus } from '../protocol/status.js';
 import { Call, type Target, toHead, toMember } from './call.js';
 import { Deadlines } from './deadlines.js';
 import { type Bytes, checkedTimeout, keyBytes, ownBytes, valueBytes } from './input.js';

@@ -3,8 +3,8 @@
  * checks what protobuf does not: that a body is there, that numbers are safe integers. Whatever is
  * malformed throws ProtocolError; limits on keys and values are the server's to check.
  */
-import type { Member } from '../coordination/configuration.js';
 import type { Op } from '../machine/op.js';
+import type { EpochRun } from '../replica/epoch-runs.js';
 import {
   bytesOf,
   decoded,
@@ -17,17 +17,13 @@ import {
   textOf,
 } from './fields.js';
 import type { OpId } from './op-id.js';
+import { type ServerStatus, statusOf } from './status.js';
+import { type View, viewOf } from './view.js';
 import { batchType, openedType, openType, pageType, requestType, responseType } from './schema.js';
 
-export const protocolVersion = 1;
+export type { View } from './view.js';
 
-/** Which servers form the chain, head first, as the answering server has adopted it. */
-export interface View {
-  readonly clusterId: string;
-  readonly generation: number;
-  readonly epoch: number;
-  readonly members: readonly Member[];
-}
+export const protocolVersion = 1;
 
 export interface PeerIdentity {
   /** Empty while the server belongs to no cluster. */
@@ -63,7 +59,8 @@ export type RequestBody =
   | { readonly kind: 'size' }
   | { readonly kind: 'scan'; readonly values: boolean }
   | { readonly kind: 'verify'; readonly opId: OpId }
-  | { readonly kind: 'status' };
+  | { readonly kind: 'status' }
+  | { readonly kind: 'leave' };
 
 export interface Request {
   readonly id: number;
@@ -80,37 +77,25 @@ export interface TableEntry {
 export interface Page {
   readonly entries: readonly TableEntry[];
   readonly last: boolean;
+  /** Of the first page of an answer only. */
+  readonly head?: ScanHead;
+}
+
+/** The instant that all pages of a scan show. */
+export interface ScanHead {
+  /** The last op in it. */
+  readonly opId: OpId;
+  readonly keys: number;
+  /** Of keys, values and overhead in memory; for showing progress. */
+  readonly bytes: number;
+  /** The epochs of all ops up to it. */
+  readonly runs: readonly EpochRun[];
+  /** Hexadecimal. */
+  readonly stateHash: string;
+  readonly clusterId: string;
 }
 
 export type VerifyOutcome = 'executed' | 'pending' | 'never' | 'unknown';
-
-export interface OpStatistics {
-  readonly kind: string;
-  readonly count: number;
-  readonly failures: number;
-  readonly meanMs: number;
-  readonly maxMs: number;
-}
-
-export interface ServerStatus {
-  readonly serverId: string;
-  readonly incarnation: string;
-  readonly address: string;
-  readonly role: string;
-  readonly view?: View;
-  readonly lastSeq: number;
-  readonly durableSeq: number;
-  readonly commitSeq: number;
-  readonly lease: boolean;
-  readonly keys: number;
-  readonly tableBytes: number;
-  readonly clientConnections: number;
-  readonly serverConnections: number;
-  readonly uptimeMs: number;
-  readonly ops: readonly OpStatistics[];
-  readonly learners: readonly { serverId: string; ackedSeq: number; state: string }[];
-  readonly reason: string;
-}
 
 export interface Failure {
   readonly code: string;
@@ -133,7 +118,8 @@ export type ResponseBody =
   | { readonly kind: 'verified'; readonly outcome: VerifyOutcome }
   | ({ readonly kind: 'status' } & ServerStatus)
   | ({ readonly kind: 'failure' } & Failure)
-  | ({ readonly kind: 'view' } & View);
+  | ({ readonly kind: 'view' } & View)
+  | { readonly kind: 'left' };
 
 export interface Response {
   /** 0: not asked for. */
@@ -197,6 +183,8 @@ export function encodeRequest({ id, body }: Request): Uint8Array {
       return requestType.encode({ id, verify: { opId: body.opId } });
     case 'status':
       return requestType.encode({ id, status: {} });
+    case 'leave':
+      return requestType.encode({ id, leave: {} });
   }
 }
 
@@ -218,6 +206,8 @@ export function decodeRequest(bytes: Uint8Array): Request {
     body = { kind: 'verify', opId: opIdOf(requiredFields(of, 'opId')) };
   } else if (fieldsOf(fields, 'status') !== undefined) {
     body = { kind: 'status' };
+  } else if (fieldsOf(fields, 'leave') !== undefined) {
+    body = { kind: 'leave' };
   } else {
     throw malformed('a request without a known body');
   }
@@ -244,6 +234,8 @@ export function encodeResponse({ id, body }: Response): Uint8Array {
       return responseType.encode({ id, failure: body });
     case 'view':
       return responseType.encode({ id, view: body });
+    case 'left':
+      return responseType.encode({ id, left: {} });
   }
 }
 
@@ -294,6 +286,7 @@ function responseBodyOf(fields: Fields): ResponseBody {
   }
   if ((of = fieldsOf(fields, 'status')) !== undefined) return { kind: 'status', ...statusOf(of) };
   if ((of = fieldsOf(fields, 'view')) !== undefined) return { kind: 'view', ...viewOf(of) };
+  if (fieldsOf(fields, 'left') !== undefined) return { kind: 'left' };
   throw malformed('a response without a known body');
 }
 
@@ -324,19 +317,6 @@ function opIdOf(fields: Fields): OpId {
   return { epoch: numberOf(fields, 'epoch'), seq: numberOf(fields, 'seq') };
 }
 
-function viewOf(fields: Fields): View {
-  return {
-    clusterId: textOf(fields, 'clusterId'),
-    generation: numberOf(fields, 'generation'),
-    epoch: numberOf(fields, 'epoch'),
-    members: listOf(fields, 'members').map((member) => ({
-      serverId: textOf(member, 'serverId'),
-      incarnation: textOf(member, 'incarnation'),
-      address: textOf(member, 'address'),
-    })),
-  };
-}
-
 function failureOf(fields: Fields): Failure {
   const view = fieldsOf(fields, 'view');
   const opId = fieldsOf(fields, 'opId');
@@ -354,40 +334,28 @@ function pageOf(fields: Fields): Page {
     value: bytesOf(entry, 'value'),
     version: numberOf(entry, 'version'),
   }));
-  return { entries, last: fields['last'] === true };
+  const head = fieldsOf(fields, 'head');
+  const last = fields['last'] === true;
+  return head === undefined ? { entries, last } : { entries, last, head: scanHeadOf(head) };
 }
 
-function statusOf(fields: Fields): ServerStatus {
-  const view = fieldsOf(fields, 'view');
+function scanHeadOf(fields: Fields): ScanHead {
   return {
-    serverId: textOf(fields, 'serverId'),
-    incarnation: textOf(fields, 'incarnation'),
-    address: textOf(fields, 'address'),
-    role: textOf(fields, 'role'),
-    ...(view === undefined ? {} : { view: viewOf(view) }),
-    lastSeq: numberOf(fields, 'lastSeq'),
-    durableSeq: numberOf(fields, 'durableSeq'),
-    commitSeq: numberOf(fields, 'commitSeq'),
-    lease: fields['lease'] === true,
+    opId: opIdOf(requiredFields(fields, 'opId')),
     keys: numberOf(fields, 'keys'),
-    tableBytes: numberOf(fields, 'tableBytes'),
-    clientConnections: numberOf(fields, 'clientConnections'),
-    serverConnections: numberOf(fields, 'serverConnections'),
-    uptimeMs: Number(fields['uptimeMs']),
-    ops: listOf(fields, 'ops').map((op) => ({
-      kind: textOf(op, 'kind'),
-      count: numberOf(op, 'count'),
-      failures: numberOf(op, 'failures'),
-      meanMs: Number(op['meanMs']),
-      maxMs: Number(op['maxMs']),
-    })),
-    learners: listOf(fields, 'learners').map((learner) => ({
-      serverId: textOf(learner, 'serverId'),
-      ackedSeq: numberOf(learner, 'ackedSeq'),
-      state: textOf(learner, 'state'),
-    })),
-    reason: textOf(fields, 'reason'),
+    bytes: numberOf(fields, 'bytes'),
+    runs: runsOf(fields),
+    stateHash: textOf(fields, 'stateHash'),
+    clusterId: textOf(fields, 'clusterId'),
   };
+}
+
+/** The `runs` of a message. */
+export function runsOf(fields: Fields): EpochRun[] {
+  return listOf(fields, 'runs').map((run) => ({
+    epoch: numberOf(run, 'epoch'),
+    lastSeq: numberOf(run, 'lastSeq'),
+  }));
 }
 
 function outcomeOf(text: string): VerifyOutcome {

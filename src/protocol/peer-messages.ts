@@ -2,21 +2,27 @@
 import type { EpochRun } from '../replica/epoch-runs.js';
 import type { PeerBody, PeerMessage } from '../replica/messages.js';
 import { entryOfBytes } from './entry-codec.js';
-import {
-  bytesOf,
-  decoded,
-  type Fields,
-  fieldsOf,
-  listOf,
-  malformed,
-  numberOf,
-  textOf,
-} from './fields.js';
+import { bytesOf, decoded, type Fields, fieldsOf, malformed, numberOf, textOf } from './fields.js';
+import { runsOf } from './messages.js';
 import { peerType } from './schema.js';
+
+export interface SnapshotOffer {
+  /** The epochs of all ops up to its end. */
+  readonly runs: readonly EpochRun[];
+  readonly keys: number;
+  /** Of the file at the source: chunks of two files never mix. */
+  readonly id: string;
+  /** The number of the chunk that follows. Above 0, a broken transfer goes on. */
+  readonly firstChunk: number;
+  /** Of all chunks. */
+  readonly bytes: number;
+  /** Hexadecimal. */
+  readonly stateHash: string;
+}
 
 /** A snapshot on its way to a learner. The core never sees the chunks. */
 export type SnapshotBody =
-  | { readonly kind: 'snapshot-begin'; readonly runs: readonly EpochRun[]; readonly keys: number }
+  | ({ readonly kind: 'snapshot-begin' } & SnapshotOffer)
   /** An encoded page of table entries. */
   | { readonly kind: 'snapshot-chunk'; readonly chunk: Uint8Array }
   | { readonly kind: 'snapshot-end'; readonly chunks: number };
@@ -57,7 +63,10 @@ export function encodePeer({
     case 'ping':
       return peerType.encode({ ...stamp, ping: {} });
     case 'join':
-      return peerType.encode({ ...stamp, join: body });
+      return peerType.encode({
+        ...stamp,
+        join: { ...body, partialId: body.partial?.id, partialChunks: body.partial?.chunks },
+      });
     case 'catch-up':
       return peerType.encode({ ...stamp, catchUp: body });
     case 'gate':
@@ -66,6 +75,8 @@ export function encodePeer({
       return peerType.encode({ ...stamp, ungate: {} });
     case 'stale':
       return peerType.encode({ ...stamp, stale: {} });
+    case 'state-hash':
+      return peerType.encode({ ...stamp, stateHash: body });
     case 'snapshot-begin':
       return peerType.encode({ ...stamp, snapshotBegin: body });
     case 'snapshot-chunk':
@@ -127,7 +138,10 @@ function rareBodyOf(fields: Fields): PeerBody {
     return { kind: 'settle', seq: numberOf(of, 'seq') };
   }
   if ((of = fieldsOf(fields, 'join')) !== undefined) {
-    return { kind: 'join', runs: runsOf(of), commit: numberOf(of, 'commit') };
+    const id = textOf(of, 'partialId');
+    const partial = { id, chunks: numberOf(of, 'partialChunks') };
+    const known = { runs: runsOf(of), commit: numberOf(of, 'commit') };
+    return { kind: 'join', ...known, ...(id === '' ? {} : { partial }) };
   }
   if ((of = fieldsOf(fields, 'catchUp')) !== undefined) {
     return { kind: 'catch-up', seq: numberOf(of, 'seq') };
@@ -137,6 +151,9 @@ function rareBodyOf(fields: Fields): PeerBody {
   }
   if (fieldsOf(fields, 'ungate') !== undefined) return { kind: 'ungate' };
   if (fieldsOf(fields, 'stale') !== undefined) return { kind: 'stale' };
+  if ((of = fieldsOf(fields, 'stateHash')) !== undefined) {
+    return { kind: 'state-hash', seq: numberOf(of, 'seq'), hash: textOf(of, 'hash') };
+  }
   throw malformed('a server message without a known body');
 }
 
@@ -146,17 +163,18 @@ function snapshotBodyOf(fields: Fields): SnapshotBody | undefined {
     return { kind: 'snapshot-chunk', chunk: bytesOf(of, 'chunk') };
   }
   if ((of = fieldsOf(fields, 'snapshotBegin')) !== undefined) {
-    return { kind: 'snapshot-begin', runs: runsOf(of), keys: numberOf(of, 'keys') };
+    return {
+      kind: 'snapshot-begin',
+      runs: runsOf(of),
+      keys: numberOf(of, 'keys'),
+      id: textOf(of, 'id'),
+      firstChunk: numberOf(of, 'firstChunk'),
+      bytes: numberOf(of, 'bytes'),
+      stateHash: textOf(of, 'stateHash'),
+    };
   }
   if ((of = fieldsOf(fields, 'snapshotEnd')) !== undefined) {
     return { kind: 'snapshot-end', chunks: numberOf(of, 'chunks') };
   }
   return undefined;
-}
-
-function runsOf(fields: Fields): EpochRun[] {
-  return listOf(fields, 'runs').map((run) => ({
-    epoch: numberOf(run, 'epoch'),
-    lastSeq: numberOf(run, 'lastSeq'),
-  }));
 }

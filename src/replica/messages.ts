@@ -27,13 +27,28 @@ export type PeerBody =
   /** A sign of life between neighbours; proves nothing else. */
   | { readonly kind: 'ping' }
   /** Learner to tail: feed me. */
-  | { readonly kind: 'join'; readonly runs: readonly EpochRun[]; readonly commit: number }
+  | {
+      readonly kind: 'join';
+      readonly runs: readonly EpochRun[];
+      readonly commit: number;
+      /** A snapshot that a broken transfer left here in part; the shell knows. */
+      readonly partial?: PartialSnapshot;
+    }
   /** Tail to learner: keep your log up to here, what follows comes from me. */
   | { readonly kind: 'catch-up'; readonly seq: number }
   /** Tail to learner: from now on my proofs wait for yours; number your up-beats above this. (R3) */
   | { readonly kind: 'gate'; readonly upNumber: number }
   | { readonly kind: 'ungate' }
   /** Your epoch is behind mine, which stands in the stamp. */
-  | { readonly kind: 'stale' };
+  | { readonly kind: 'stale' }
+  /** To the successor and to learners: my state after op `seq`. Yours must be the same. */
+  | { readonly kind: 'state-hash'; readonly seq: number; readonly hash: string };
+
+export interface PartialSnapshot {
+  /** Of the file at the source. */
+  readonly id: string;
+  /** How many of its chunks are here. */
+  readonly chunks: number;
+}
 
 export type PeerMessage = Stamp & { readonly body: PeerBody };

@@ -273,6 +273,7 @@ export class Replica {
         return this.#learning.onUngate(link);
       case 'ping':
       case 'stale':
+      case 'state-hash':
     }
   }
 

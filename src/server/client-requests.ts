@@ -21,7 +21,7 @@ export interface ClientWrite extends WriteRequest, RequestOrigin {
   readonly announce: boolean;
 }
 
-export type ReadBody = Exclude<RequestBody, { kind: 'write' } | { kind: 'status' }>;
+export type ReadBody = Exclude<RequestBody, { kind: 'write' | 'status' | 'leave' }>;
 
 export interface ClientRead extends ReadRequest, RequestOrigin {
   readonly body: ReadBody;

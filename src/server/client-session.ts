@@ -31,6 +31,7 @@ export interface SessionHost {
   onWrite(write: ClientWrite): void;
   onRead(read: ClientRead): void;
   onStatus(session: ClientSession, id: number, arrivedAtMs: number): void;
+  onLeave(session: ClientSession, id: number, arrivedAtMs: number): void;
   onAnswered(kind: string, arrivedAtMs: number, failed: boolean): void;
 }
 
@@ -156,6 +157,10 @@ export class ClientSession {
     this.#inFlight += 1;
     if (body.kind === 'status') {
       this.#host.onStatus(this, id, arrivedAtMs);
+      return;
+    }
+    if (body.kind === 'leave') {
+      this.#host.onLeave(this, id, arrivedAtMs);
       return;
     }
     if (body.kind === 'write') {

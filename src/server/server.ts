@@ -8,8 +8,9 @@ import { type CatenaError, OutcomeUnknownError, type StorageError } from '../err
 import { transferWindowBytes } from '../limits.js';
 import { formatAddress } from '../protocol/address.js';
 import { sealRecord } from '../protocol/entry-codec.js';
-import type { PeerIdentity, ServerStatus, View } from '../protocol/messages.js';
+import type { PeerIdentity, View } from '../protocol/messages.js';
 import { formatOpId } from '../protocol/op-id.js';
+import type { ServerStatus } from '../protocol/status.js';
 import type { Entry } from '../replica/entry.js';
 import type { ReadRequest, Refusal, Role, WriteRequest } from '../replica/events.js';
 import { Replica } from '../replica/replica.js';
@@ -140,6 +141,7 @@ export class CatenaServer {
         onWrite: (write) => this.#host.enqueueWrite(write),
         onRead: (read) => this.#host.enqueueRead(read),
         onStatus: (session, id, arrivedAtMs) => this.#onStatus(session, id, arrivedAtMs),
+        onLeave: (session, id, arrivedAtMs) => this.#onLeave(session, id, arrivedAtMs),
         onAnswered: (kind, arrivedAtMs, failed) =>
           this.#statistics.record(kind, performance.now() - arrivedAtMs, failed),
         onLinkPayloads: (link, payloads) => this.#host.onLinkPayloads(link, payloads),
@@ -297,6 +299,11 @@ export class CatenaServer {
     }
   }
 
+  #onLeave(session: ClientSession, id: number, arrivedAtMs: number): void {
+    session.answer(id, 'leave', arrivedAtMs, { kind: 'left' });
+    void this.leave();
+  }
+
   #onStatus(session: ClientSession, id: number, arrivedAtMs: number): void {
     const status = this.#replica.status(systemClock());
     const { configuration, role, lastSeq, durableSeq, commitSeq, leaseHolds, learners } = status;
@@ -320,6 +327,10 @@ export class CatenaServer {
         state,
       })),
       reason: configuration?.change.reason ?? '',
+      waitingFor: '',
+      appliedSeq: commitSeq,
+      stateHash: '',
+      disk: { logFirstSeq: 0, logBytes: 0, snapshotSeq: 0, snapshotBytes: 0, freeBytes: 0 },
     };
     session.answer(id, 'status', arrivedAtMs, { kind: 'status', ...body });
   }

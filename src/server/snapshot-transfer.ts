@@ -31,7 +31,15 @@ export async function sendSnapshot(
   const { epoch, configId } = configuration;
   const send = (body: SnapshotBody): void =>
     link.connection.send(encodePeer({ epoch, configId, body }));
-  send({ kind: 'snapshot-begin', runs, keys: snapshot.size });
+  send({
+    kind: 'snapshot-begin',
+    runs,
+    keys: snapshot.size,
+    id: '',
+    firstChunk: 0,
+    bytes: 0,
+    stateHash: '',
+  });
   let chunks = 0;
   try {
     for (;;) {

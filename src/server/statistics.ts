@@ -1,5 +1,5 @@
 /** Counts of what clients asked, by kind, for `stats`. */
-import type { OpStatistics } from '../protocol/messages.js';
+import type { OpStatistics } from '../protocol/status.js';
 
 interface Tally {
   count: number;

@@ -15,9 +15,9 @@ import {
   type Opened,
   type Request,
   type ResponseBody,
-  type ServerStatus,
   type View,
 } from '../../src/protocol/messages.js';
+import type { ServerStatus } from '../../src/protocol/status.js';
 import { duplexPair } from '../support/duplex-pair.js';
 
 export interface Session {
@@ -169,6 +169,7 @@ export class FakeServer {
     if (body.kind === 'status') {
       return session.answer(id, { kind: 'status', ...this.#status() });
     }
+    if (body.kind === 'leave') return session.answer(id, { kind: 'left' });
     if (!isMember) return this.refuse(id, session, 'NOT_SERVING');
     switch (body.kind) {
       case 'write': {
@@ -277,6 +278,10 @@ export class FakeServer {
       ops: [{ kind: 'put', count: 3, failures: 1, meanMs: 0.5, maxMs: 2 }],
       learners: [],
       reason: 'as the test says',
+      waitingFor: '',
+      appliedSeq: seq,
+      stateHash: '00',
+      disk: { logFirstSeq: 1, logBytes: 0, snapshotSeq: 0, snapshotBytes: 0, freeBytes: 0 },
     };
   }
 }

@@ -63,6 +63,7 @@ const requestBody: fc.Arbitrary<RequestBody> = fc.oneof(
   fc.record({ kind: fc.constant('scan' as const), values: fc.boolean() }),
   fc.record({ kind: fc.constant('verify' as const), opId }),
   fc.constant({ kind: 'status' as const }),
+  fc.constant({ kind: 'leave' as const }),
 );
 export const anyRequest: fc.Arbitrary<Request> = fc.record({ id, body: requestBody });
 
@@ -75,6 +76,25 @@ const statistics = fc.record({
   maxMs: double,
 });
 const small = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+const transfer = fc.record({ bytes: count, totalBytes: count });
+const scrub = fc.record({ atMs: count, bytes: count, durationMs: count });
+const disk = fc.record(
+  {
+    logFirstSeq: count,
+    logBytes: count,
+    snapshotSeq: count,
+    snapshotBytes: count,
+    freeBytes: count,
+    scrub,
+  },
+  {
+    requiredKeys: ['logFirstSeq', 'logBytes', 'snapshotSeq', 'snapshotBytes', 'freeBytes'],
+  },
+);
+const learner = fc.record(
+  { serverId: text, ackedSeq: count, state: text, sending: transfer },
+  { requiredKeys: ['serverId', 'ackedSeq', 'state'] },
+);
 const status = fc.record(
   {
     kind: fc.constant('status' as const),
@@ -93,18 +113,39 @@ const status = fc.record(
     serverConnections: small,
     uptimeMs: double,
     ops: fc.array(statistics, { maxLength: 3 }),
-    learners: fc.array(fc.record({ serverId: text, ackedSeq: count, state: text }), {
-      maxLength: 3,
-    }),
+    learners: fc.array(learner, { maxLength: 3 }),
     reason: text,
+    waitingFor: text,
+    appliedSeq: count,
+    stateHash: text,
+    disk,
+    receiving: transfer,
   },
   {
     requiredKeys: [
       ...(['kind', 'serverId', 'incarnation', 'address', 'role', 'lastSeq', 'durableSeq'] as const),
       ...(['commitSeq', 'lease', 'keys', 'tableBytes', 'clientConnections'] as const),
       ...(['serverConnections', 'uptimeMs', 'ops', 'learners', 'reason'] as const),
+      ...(['waitingFor', 'appliedSeq', 'stateHash', 'disk'] as const),
     ],
   },
+);
+const runs = fc.array(fc.record({ epoch: count, lastSeq: count }), { maxLength: 4 });
+const page = fc.record(
+  {
+    kind: fc.constant('page' as const),
+    entries: fc.array(entry, { maxLength: 4 }),
+    last: fc.boolean(),
+    head: fc.record({
+      opId,
+      keys: count,
+      bytes: count,
+      runs,
+      stateHash: text,
+      clusterId: text,
+    }),
+  },
+  { requiredKeys: ['kind', 'entries', 'last'] },
 );
 const outcome = fc.constantFrom('executed', 'pending', 'never', 'unknown');
 const responseBody: fc.Arbitrary<ResponseBody> = fc.oneof(
@@ -117,11 +158,8 @@ const responseBody: fc.Arbitrary<ResponseBody> = fc.oneof(
     version: count,
   }),
   fc.record({ kind: fc.constant('count' as const), keys: count }),
-  fc.record({
-    kind: fc.constant('page' as const),
-    entries: fc.array(entry, { maxLength: 4 }),
-    last: fc.boolean(),
-  }),
+  page,
+  fc.constant({ kind: 'left' as const }),
   fc.record({ kind: fc.constant('verified' as const), outcome }),
   status,
   failure.map((fields) => ({ kind: 'failure' as const, ...fields })),
@@ -129,7 +167,6 @@ const responseBody: fc.Arbitrary<ResponseBody> = fc.oneof(
 );
 export const anyResponse: fc.Arbitrary<Response> = fc.record({ id, body: responseBody });
 
-const runs = fc.array(fc.record({ epoch: count, lastSeq: count }), { maxLength: 4 });
 const beat = { number: count, echo: count };
 const append = fc
   .record({
@@ -157,9 +194,24 @@ const peerBody: fc.Arbitrary<PeerBody | SnapshotBody> = fc.oneof(
   fc.record({ kind: fc.constant('down-beat' as const), ...beat }),
   fc.record({ kind: fc.constant('up-beat' as const), ...beat }),
   fc.record({ kind: fc.constant('join' as const), runs, commit: count }),
+  fc.record({
+    kind: fc.constant('join' as const),
+    runs,
+    commit: count,
+    partial: fc.record({ id: fc.string({ minLength: 1 }), chunks: count }),
+  }),
+  fc.record({ kind: fc.constant('state-hash' as const), seq: count, hash: text }),
   fc.record({ kind: fc.constant('catch-up' as const), seq: count }),
   fc.record({ kind: fc.constant('gate' as const), upNumber: count }),
-  fc.record({ kind: fc.constant('snapshot-begin' as const), runs, keys: count }),
+  fc.record({
+    kind: fc.constant('snapshot-begin' as const),
+    runs,
+    keys: count,
+    id: text,
+    firstChunk: count,
+    bytes: count,
+    stateHash: text,
+  }),
   fc.record({ kind: fc.constant('snapshot-chunk' as const), chunk: bytes }),
   fc.record({ kind: fc.constant('snapshot-end' as const), chunks: count }),
 );

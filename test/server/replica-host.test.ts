@@ -123,6 +123,7 @@ function startClient(host: ReplicaHost) {
       onWrite: (write) => host.enqueueWrite(write),
       onRead: (read) => host.enqueueRead(read),
       onStatus: () => {},
+      onLeave: () => {},
       onAnswered: () => {},
     },
   );
@@ -312,12 +313,14 @@ test('no longer head while writes wait for room: they are handed over, to be ref
   t.deepEqual(congestion, [true, false]);
 });
 
+const emptyOffer = { runs: [], keys: 0, id: 'x', firstChunk: 0, bytes: 0, stateHash: '' };
+
 for (const [what, role, body, reason] of [
-  ['for a member', 'single', { kind: 'snapshot-begin', runs: [], keys: 0 }, /for a member/],
+  ['for a member', 'single', { kind: 'snapshot-begin', ...emptyOffer }, /for a member/],
   [
     'from somebody else than the tail',
     'learner',
-    { kind: 'snapshot-begin', runs: [], keys: 0 },
+    { kind: 'snapshot-begin', ...emptyOffer },
     /not the tail/,
   ],
   ['for a member, its end', 'tail', { kind: 'snapshot-end', chunks: 0 }, /for a member/],

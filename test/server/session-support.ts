@@ -18,6 +18,8 @@ export class NotingHost implements SessionHost {
     this.#wake?.();
   }
 
+  onLeave(): void {}
+
   onStatus(session: ClientSession, id: number, arrivedAtMs: number): void {
     session.answer(id, 'status', arrivedAtMs, { kind: 'count', keys: 0 });
   }

@@ -128,6 +128,8 @@ function formatBody(body: PeerBody): string {
       return `${body.kind} ${body.number} echo ${body.echo}`;
     case 'gate':
       return `gate above ${body.upNumber}`;
+    case 'state-hash':
+      return `state ${body.hash} after ${body.seq}`;
     case 'hello':
     case 'ping':
     case 'ungate':

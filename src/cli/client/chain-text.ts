@@ -1,6 +1,7 @@
 /** What servers said of themselves, as text for people. Pure. */
 import type { StatusOutcome } from '../../client/kv-client.js';
-import type { ServerStatus, View } from '../../protocol/messages.js';
+import type { View } from '../../protocol/messages.js';
+import type { ServerStatus } from '../../protocol/status.js';
 import { isNewerView } from '../../client/view.js';
 import { shownText } from './words.js';
 
