@@ -9,7 +9,7 @@ import { execFile, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -18,20 +18,28 @@ import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-export interface LocalZooKeeper {
-  /** `host:port`, the same after each start. */
+/** What servers and clients need of a ZooKeeper, be it one process or an ensemble. */
+export interface ZooKeeperService {
+  /** `host:port`, or several with commas; the same after each start. */
   readonly connectString: string;
-  readonly port: number;
-  /** How it is run, for people. */
-  readonly kind: string;
   start(): Promise<void>;
   /** Without a chance to say goodbye; sessions stay in its data. */
   stop(): Promise<void>;
+  /** Stops it and deletes its data, except data that it was told where to keep. */
+  remove(): Promise<void>;
+}
+
+export interface LocalZooKeeper extends ZooKeeperService {
+  readonly port: number;
+  /** How it is run, for people. */
+  readonly kind: string;
   /** It keeps its connections and answers nothing. */
   pause(): Promise<void>;
   resume(): Promise<void>;
-  /** Stops it and deletes its data, except data that it was told where to keep. */
-  remove(): Promise<void>;
+  /** Copies its data to a directory that is not there yet. Only while it is stopped. */
+  saveData(path: string): Promise<void>;
+  /** Its data is what was saved there, or nothing at all. Only while it is stopped, not for data kept in a place. */
+  replaceData(path: string | undefined): Promise<void>;
 }
 
 export interface ZooKeeperPlace {
@@ -39,6 +47,17 @@ export interface ZooKeeperPlace {
   readonly port?: number;
   /** Where data is kept; by default in a temporary directory. */
   readonly dataPath?: string;
+  readonly seat?: EnsembleSeat;
+}
+
+/** One of several that answer only together (zookeeper-ensemble.ts). */
+export interface EnsembleSeat {
+  /** From 1. */
+  readonly id: number;
+  /** `host:port:port` of each, in the order of ids: where they follow, and where they elect. */
+  readonly peers: readonly string[];
+  /** The container whose network all of them share. */
+  readonly networkOf?: string;
 }
 
 const run = promisify(execFile);
@@ -48,7 +67,11 @@ const mainClass = 'org.apache.zookeeper.server.quorum.QuorumPeerMain';
 /** However this process ends, also by kill -9, its end of the pipe is closed then, and ZooKeeper is killed. */
 const watchdogScript = '"$@" >/dev/null <&- & echo $!; read -r _; kill -9 $!; wait';
 const host = '127.0.0.1';
-const containerPort = 2181;
+/** Where images of ZooKeeper look for their configuration, and what ours says of data: the official one's too. */
+const containerConfigPath = '/conf/zoo.cfg';
+const containerDataPath = '/data';
+/** Three of them beside the servers of a test: small and soon up. Any JVM reads this. */
+const javaOptions = '-Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC';
 const imageDefault = 'zookeeper:3.9';
 /** Small, so that session timeouts from 1 s work. */
 const tickMs = 500;
@@ -74,9 +97,7 @@ export function zookeeperImage(): string {
 
 /** A started ZooKeeper. Throws, saying what to install, where none can run. */
 export async function runZooKeeper(place: ZooKeeperPlace = {}): Promise<LocalZooKeeper> {
-  const reason = await missingZooKeeper();
-  if (reason !== undefined) throw new Error(reason);
-  const server = (await hasPackage()) ? await packaged(place) : await contained(place);
+  const server = await makeZooKeeper(place);
   try {
     await server.start();
   } catch (error) {
@@ -84,6 +105,13 @@ export async function runZooKeeper(place: ZooKeeperPlace = {}): Promise<LocalZoo
     throw error;
   }
   return server;
+}
+
+/** As `runZooKeeper`, and not started. */
+export async function makeZooKeeper(place: ZooKeeperPlace = {}): Promise<LocalZooKeeper> {
+  const reason = await missingZooKeeper();
+  if (reason !== undefined) throw new Error(reason);
+  return (await hasPackage()) ? packaged(place) : contained(place);
 }
 
 /** A port of 127.0.0.1 that was free just now. */
@@ -95,7 +123,8 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-async function hasPackage(): Promise<boolean> {
+/** Whether Debian's package runs here, which needs no container. */
+export async function hasPackage(): Promise<boolean> {
   return existsSync(jarPath) && (await succeeds('java', ['-version']));
 }
 
@@ -111,20 +140,13 @@ async function packaged(place: ZooKeeperPlace): Promise<LocalZooKeeper> {
   await mkdir(directory, { recursive: true });
   const port = place.port ?? (await freePort());
   const configPath = join(directory, 'zoo.cfg');
-  await writeFile(
-    configPath,
-    [
-      `tickTime=${tickMs}`,
-      `dataDir=${join(absolute(directory), 'data')}`,
-      `clientPortAddress=${host}`,
-      `clientPort=${port}`,
-      `maxSessionTimeout=${sessionMsMax}`,
-      'maxClientCnxns=0',
-      'admin.enableServer=false',
-      '4lw.commands.whitelist=*',
-      '',
-    ].join('\n'),
-  );
+  const dataPath = join(absolute(directory), 'data');
+  await writeFile(configPath, configurationText(dataPath, host, port, place.seat));
+  const writeSeat = async (): Promise<void> => {
+    await mkdir(dataPath, { recursive: true });
+    if (place.seat !== undefined) await writeFile(join(dataPath, 'myid'), `${place.seat.id}\n`);
+  };
+  await writeSeat();
   const classPath = [directory, jarPath, logJarPath].join(':');
   let watchdog: ChildProcess | undefined;
   let serverId = 0;
@@ -141,7 +163,7 @@ async function packaged(place: ZooKeeperPlace): Promise<LocalZooKeeper> {
     port,
     kind: `the package of this machine, ${jarPath}`,
     async start() {
-      const java = ['java', '-Xmx128m', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'];
+      const java = ['java', ...javaOptions.split(' ')];
       const args = ['-c', watchdogScript, 'zookeeper', ...java];
       // Its own group: a Ctrl-C in the terminal ends this process, and that ends ZooKeeper.
       watchdog = spawn('sh', [...args, '-cp', classPath, mainClass, configPath], {
@@ -160,6 +182,14 @@ async function packaged(place: ZooKeeperPlace): Promise<LocalZooKeeper> {
       process.kill(serverId, 'SIGCONT');
       await untilReady(port);
     },
+    async saveData(path) {
+      await cp(dataPath, path, { recursive: true });
+    },
+    async replaceData(path) {
+      await rm(dataPath, { recursive: true, force: true });
+      if (path !== undefined) await cp(path, dataPath, { recursive: true });
+      await writeSeat();
+    },
     async remove() {
       await stop();
       if (place.dataPath === undefined) await rm(directory, { recursive: true, force: true });
@@ -171,30 +201,25 @@ async function contained(place: ZooKeeperPlace): Promise<LocalZooKeeper> {
   const image = zookeeperImage();
   const port = place.port ?? (await freePort());
   const name = `catena-zookeeper-${process.pid}-${port}`;
-  const docker = async (...args: string[]): Promise<unknown> => run('docker', args);
-  // The variables are those of the official image; others bring a zoo.cfg of their own.
-  const variables = {
-    ZOO_TICK_TIME: String(tickMs),
-    ZOO_4LW_COMMANDS_WHITELIST: '*',
-    ZOO_ADMINSERVER_ENABLED: 'false',
-    ZOO_MAX_CLIENT_CNXNS: '0',
-    ZOO_CFG_EXTRA: `maxSessionTimeout=${sessionMsMax}`,
-  };
-  const volumes = ['data', 'datalog'].flatMap((directory) =>
+  const network =
+    place.seat?.networkOf === undefined
+      ? ['--publish', `${host}:${port}:${port}`]
+      : ['--network', `container:${place.seat.networkOf}`];
+  const volume =
     place.dataPath === undefined
       ? []
-      : ['--volume', `${join(absolute(place.dataPath), directory)}:/${directory}`],
-  );
-  await docker(
-    'create',
-    '--name',
-    name,
-    '--publish',
-    `${host}:${port}:${containerPort}`,
-    ...Object.entries(variables).flatMap(([key, value]) => ['--env', `${key}=${value}`]),
-    ...volumes,
-    image,
-  );
+      : ['--volume', `${join(absolute(place.dataPath), 'data')}:${containerDataPath}`];
+  const create = async (data: string | undefined): Promise<void> => {
+    const environment = ['--env', `JAVA_TOOL_OPTIONS=${javaOptions}`];
+    await docker('create', '--name', name, ...network, ...environment, ...volume, image);
+    const config = configurationText(containerDataPath, '0.0.0.0', port, place.seat);
+    await copyText(name, config, containerConfigPath);
+    if (data !== undefined) await docker('cp', `${data}/.`, `${name}:${containerDataPath}`);
+    if (place.seat !== undefined) {
+      await copyText(name, `${place.seat.id}\n`, `${containerDataPath}/myid`);
+    }
+  };
+  await create(undefined);
   return {
     connectString: `${host}:${port}`,
     port,
@@ -213,10 +238,68 @@ async function contained(place: ZooKeeperPlace): Promise<LocalZooKeeper> {
       await docker('unpause', name);
       await untilReady(port);
     },
+    async saveData(path) {
+      await docker('cp', `${name}:${containerDataPath}`, path);
+    },
+    async replaceData(path) {
+      await docker('rm', '--force', '--volumes', name);
+      await create(path);
+    },
     async remove() {
       await docker('rm', '--force', '--volumes', name);
     },
   };
+}
+
+/** A container that does nothing but hold a network, whose ports are those of this machine. Returns its name. */
+export async function holdNetwork(ports: readonly number[]): Promise<string> {
+  const name = `catena-network-${process.pid}-${ports[0]}`;
+  const publish = ports.flatMap((port) => ['--publish', `${host}:${port}:${port}`]);
+  await docker(
+    ...['run', '--detach', '--init', '--name', name, ...publish],
+    ...['--entrypoint', 'sleep', zookeeperImage(), 'infinity'],
+  );
+  return name;
+}
+
+export async function releaseNetwork(name: string): Promise<void> {
+  await docker('rm', '--force', '--volumes', name);
+}
+
+/** One text for both ways of running it. */
+function configurationText(
+  dataPath: string,
+  address: string,
+  port: number,
+  seat: EnsembleSeat | undefined,
+): string {
+  const servers = seat?.peers.map((peer, index) => `server.${index + 1}=${peer}`) ?? [];
+  return [
+    `tickTime=${tickMs}`,
+    'initLimit=20',
+    'syncLimit=10',
+    `dataDir=${dataPath}`,
+    `clientPortAddress=${address}`,
+    `clientPort=${port}`,
+    `maxSessionTimeout=${sessionMsMax}`,
+    'maxClientCnxns=0',
+    'admin.enableServer=false',
+    '4lw.commands.whitelist=*',
+    ...servers,
+    '',
+  ].join('\n');
+}
+
+async function copyText(container: string, text: string, path: string): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), 'catena-copy-'));
+  const file = join(directory, 'text');
+  await writeFile(file, text);
+  await docker('cp', file, `${container}:${path}`);
+  await rm(directory, { recursive: true });
+}
+
+function docker(...args: string[]): Promise<unknown> {
+  return run('docker', args);
 }
 
 /** Resolves when a ZooKeeper on this port of 127.0.0.1 serves. */

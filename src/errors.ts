@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'NOT_HEAD'
   | 'NOT_SERVING'
   | 'NOT_ENOUGH_REPLICAS'
+  | 'LAST_MEMBER'
   | 'UNAVAILABLE'
   | 'OUTCOME_UNKNOWN'
   | 'TIMEOUT'
@@ -49,6 +50,13 @@ export class LimitError extends CatenaError {
   constructor(what: string, actual: number, limit: number, unit: string) {
     super('LIMIT_EXCEEDED', `${what} is ${actual} ${unit}, the limit is ${limit} ${unit}`);
     this.limit = limit;
+  }
+}
+
+/** The only member of the chain was asked to leave: nothing would serve any more. It stays. */
+export class LastMemberError extends CatenaError {
+  constructor(message: string) {
+    super('LAST_MEMBER', message);
   }
 }
 

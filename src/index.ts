@@ -16,10 +16,12 @@ export type {
   Entry,
   Found,
   KvClient,
+  LeaveOptions,
   ReadOptions,
   StatusOutcome,
   WriteOptions,
 } from './client/kv-client.js';
+export type { Snapshot } from './client/snapshot.js';
 export {
   AbortedError,
   BadRequestError,
@@ -27,6 +29,7 @@ export {
   ClosedError,
   CoordinationError,
   type ErrorCode,
+  LastMemberError,
   LimitError,
   OutcomeUnknownError,
   ProtocolError,
@@ -35,5 +38,5 @@ export {
 } from './errors.js';
 export { clientTimeoutMsDefault, clusterDefault, keyBytesMax, valueBytesMax } from './limits.js';
 export type { Logger } from './logger.js';
-export type { VerifyOutcome, View } from './protocol/messages.js';
+export type { ScanHead, VerifyOutcome, View } from './protocol/messages.js';
 export type { OpStatistics, ServerStatus } from './protocol/status.js';

@@ -23,8 +23,21 @@ export const unacknowledgedBytesMax = 64 * MiB;
 export const recentBytesMax = 16 * MiB;
 /** Bytes under way to one learner before it acknowledges. */
 export const transferWindowBytes = 4 * MiB;
-/** One page of a streamed answer (keys, table) and one chunk of a snapshot. */
+/** One page of a streamed answer (keys, table). */
 export const pageBytesMax = 256 * KiB;
+/** One chunk of a snapshot: small, since making one holds up whoever waits. */
+export const snapshotChunkBytes = 64 * KiB;
+/** Log that is kept although a snapshot covers it, so that who was away for a while needs no snapshot. */
+export const logRetainBytesDefault = 256 * MiB;
+export const logRetainBytesMin = 1 * MiB;
+export const logRetainBytesMax = 1024 * 1024 * MiB;
+/** A scrub reads no faster, unless it would take more than half of its interval then. */
+export const scrubBytesPerSecond = 8 * MiB;
+export const scrubIntervalMsDefault = 24 * 3_600_000;
+export const scrubIntervalMsMax = 500 * 3_600_000;
+/** The memory check, in slices short enough that nobody waits for one. */
+export const memoryCheckBytesPerSecond = 16 * MiB;
+export const memoryCheckSliceBytes = 64 * KiB;
 /** Bytes waiting in one connection's output before a stream to it pauses. */
 export const outputHighWaterBytes = 1 * MiB;
 
@@ -49,6 +62,9 @@ export const leaseMsMin = 50;
 export const leaseMsMax = 60_000;
 /** The part of a lease that clocks may differ by: a lease counts for D * (1 - margin). */
 export const leaseMargin = 0.1;
+
+/** A leaver that cannot reach ZooKeeper, or whose chain is stuck, goes anyway after this. */
+export const leaveTimeoutMs = 5_000;
 
 /** Client defaults. */
 export const clientTimeoutMsDefault = 5_000;

@@ -2,8 +2,8 @@
  * One call of the application, from its start to its end: what is asked, who may answer, and where it
  * stands. It does not choose servers (router.ts) and does not send (server-connection.ts).
  *
- * Invariant: it ends exactly once, by its deadline; and with an error that says "not done" only if it is no
- * write or was never handed to a socket since the last refusal.
+ * Invariant: it ends exactly once, by its deadline; and with an error that says "not done" only if it changes
+ * nothing or was never handed to a socket since the last refusal.
  */
 import {
   AbortedError,
@@ -90,9 +90,14 @@ export class Call extends Expiring {
     return this.options.body.kind === 'write';
   }
 
+  /** Whether something is another way after it was done. */
+  get hasEffect(): boolean {
+    return this.isWrite || this.options.body.kind === 'leave';
+  }
+
   /** Whether nothing is lost by asking again, wherever it stands. */
   get isRepeatable(): boolean {
-    return !this.isSent || !this.isWrite;
+    return !this.isSent || !this.hasEffect;
   }
 
   /** Hands over the final answer. Throws ProtocolError if it is none to this request. */
@@ -123,7 +128,8 @@ export class Call extends Expiring {
   abandon(reason: string, error: Error): void {
     if (this.isRepeatable) return this.fail(error);
     const what = this.opId === undefined ? '' : ` (op ${this.opId})`;
-    const message = `the write${what} was sent and its answer was not seen: ${reason}`;
+    const { kind } = this.options.body;
+    const message = `the ${kind}${what} was sent and its answer was not seen: ${reason}`;
     this.fail(new OutcomeUnknownError(message, this.opId, { cause: error }));
   }
 

@@ -5,6 +5,7 @@
 import { connect as connectSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { parseConfiguration } from '../coordination/configuration.js';
+import type { SessionState } from '../coordination/coordinator.js';
 import { BadRequestError } from '../errors.js';
 import { clientTimeoutMsDefault, clusterDefault } from '../limits.js';
 import { type Logger, silentLogger } from '../logger.js';
@@ -40,6 +41,8 @@ export interface ServersOptions extends CommonOptions {
 export interface ZooKeeperOptions extends CommonOptions {
   /** `host:port,…`. Needs the optional package `zookeeper`, and a process of its own until `close`. */
   readonly zookeeper: string;
+  /** True: follow which servers are up, so that `statuses` also lists spares and those that wait. */
+  readonly registered?: boolean;
   readonly servers?: undefined;
 }
 
@@ -65,10 +68,14 @@ export async function connect(options: ConnectOptions): Promise<KvClient> {
   if (seeds.length === 0 && options.zookeeper === undefined) {
     throw new BadRequestError('name at least one server, or a ZooKeeper');
   }
-  const source = `ZooKeeper at ${options.zookeeper} has told of none`;
+  const { zookeeper } = options;
+  const search = zookeeper === undefined ? undefined : new ZooKeeperSearch(zookeeper, cluster);
+  const source = search && (() => search.text);
   const client = new KvClient({ cluster, seeds, source, timeoutMs, dial, onView });
   try {
-    if (options.zookeeper !== undefined) await followZooKeeper(client, cluster, options);
+    if (options.zookeeper !== undefined && search !== undefined) {
+      await followZooKeeper(client, cluster, options, search);
+    }
     if (options.lazy !== true) await client.ready(options.signal ? { signal: options.signal } : {});
     return client;
   } catch (error) {
@@ -81,30 +88,58 @@ export async function connect(options: ConnectOptions): Promise<KvClient> {
 async function followZooKeeper(
   client: KvClient,
   cluster: string,
-  { zookeeper, logger = silentLogger }: ZooKeeperOptions,
+  { zookeeper, registered = false, logger = silentLogger }: ZooKeeperOptions,
+  search: ZooKeeperSearch,
 ): Promise<void> {
   const connectString = parseAddresses(zookeeper).map(formatAddress).join(',');
   const { ZooKeeperCoordinator } = await import('../coordination/zookeeper.js');
   const coordinator = new ZooKeeperCoordinator({
     connectString,
     cluster,
-    watchServers: false,
+    watchServers: registered,
     logger,
   });
-  const adopt = client.attach(() => coordinator.close());
+  const news = client.attach(() => coordinator.close());
   coordinator.start({
     onChain: (read) => {
       const configuration = read.kind === 'found' ? parseConfiguration(read.data) : undefined;
+      search.chain = read.kind === 'found' && configuration === undefined ? 'garbage' : read.kind;
       if (configuration === undefined) return;
       try {
-        adopt(viewOfConfiguration(configuration));
+        news.onView(viewOfConfiguration(configuration));
       } catch (error) {
         logger.warn('ZooKeeper tells of another cluster', { error: String(error) });
       }
     },
-    onServers: () => {},
-    onSession: () => {},
+    onServers: (servers) => news.onServers(servers.map(({ address }) => address)),
+    onSession: (state) => {
+      search.session = state;
+    },
   });
+}
+
+/** How far the search for the chain in ZooKeeper came, for the message of a call that ends in vain. */
+class ZooKeeperSearch {
+  readonly #zookeeper: string;
+  readonly #cluster: string;
+  session: SessionState | undefined;
+  chain: 'absent' | 'found' | 'garbage' | undefined;
+
+  constructor(zookeeper: string, cluster: string) {
+    this.#zookeeper = zookeeper;
+    this.#cluster = cluster;
+  }
+
+  get text(): string {
+    const zookeeper = `ZooKeeper at ${this.#zookeeper}`;
+    if (this.chain === 'garbage') {
+      return `what ${zookeeper} holds for cluster '${this.#cluster}' is no chain; look at its servers' lines`;
+    }
+    if (this.session !== 'connected') {
+      return `${zookeeper} does not answer; start it, give another address, or name servers`;
+    }
+    return `${zookeeper} knows no chain of this name; check the name, or start a server`;
+  }
 }
 
 /** Not counted as work of the process: a call that waits is (see deadlines.ts). */

@@ -6,6 +6,7 @@ import {
   BadRequestError,
   CatenaError,
   type ErrorCode,
+  LastMemberError,
   LimitError,
   OutcomeUnknownError,
   UnavailableError,
@@ -32,10 +33,10 @@ export function isLastingRefusal(failure: Failure): boolean {
 }
 
 /**
- * The error with which a call ends. A code that is not known here says nothing about what a write did.
- * `opId`: of the write, where it was announced.
+ * The error with which a call ends. A code that is not known here says nothing about what a call with an effect
+ * did. `opId`: of the write, where it was announced.
  */
-export function errorOfFailure(failure: Failure, isWrite: boolean, opId?: string): CatenaError {
+export function errorOfFailure(failure: Failure, hasEffect: boolean, opId?: string): CatenaError {
   const { code, message } = failure;
   switch (code) {
     case 'BAD_REQUEST':
@@ -44,13 +45,15 @@ export function errorOfFailure(failure: Failure, isWrite: boolean, opId?: string
       return limitErrorOf(message);
     case 'UNAVAILABLE':
       return new UnavailableError(message);
+    case 'LAST_MEMBER':
+      return new LastMemberError(message);
     case 'NOT_HEAD':
     case 'NOT_SERVING':
     case 'NOT_ENOUGH_REPLICAS':
     case 'WRONG_CLUSTER':
       return new CatenaError(code satisfies ErrorCode, message);
     default: {
-      if (!isWrite) return new UnavailableError(`${code}: ${message}`);
+      if (!hasEffect) return new UnavailableError(`${code}: ${message}`);
       const text = code === 'OUTCOME_UNKNOWN' ? message : `${code}: ${message}`;
       return new OutcomeUnknownError(text, failure.opId ? formatOpId(failure.opId) : opId);
     }

@@ -2,18 +2,26 @@
  * The client as applications see it: typed calls on keys and values, each of which settles by its deadline
  * (P7). It checks what goes in and shapes what comes out; who is asked, and again, is the router's.
  */
-import { type CatenaError, ClosedError, OutcomeUnknownError, UnavailableError } from '../errors.js';
+import { CatenaError, ClosedError, OutcomeUnknownError, UnavailableError } from '../errors.js';
+import { leaveTimeoutMs } from '../limits.js';
 import type { Op } from '../machine/op.js';
 import { formatAddress, parseAddress } from '../protocol/address.js';
-import type { Page, RequestBody, ResponseBody, VerifyOutcome, View } from '../protocol/messages.js';
+import type {
+  Failure,
+  RequestBody,
+  ResponseBody,
+  VerifyOutcome,
+  View,
+} from '../protocol/messages.js';
 import { formatOpId, parseOpId } from '../protocol/op-id.js';
 import type { ServerStatus } from '../protocol/status.js';
 import { Call, type Target, toHead, toMember } from './call.js';
 import { Deadlines } from './deadlines.js';
 import { type Bytes, checkedTimeout, keyBytes, ownBytes, valueBytes } from './input.js';
-import { PageStream, ScanRefusedError } from './page-stream.js';
+import type { PageStream } from './page-stream.js';
 import { Router } from './router.js';
 import type { Dial } from './server-connection.js';
+import { openSnapshot, type Snapshot } from './snapshot.js';
 
 export interface CallOptions {
   /** The call ends within this time, to 10 ms precisely. Default: the client's. */
@@ -32,6 +40,11 @@ export interface WriteOptions extends CallOptions {
   readonly wait?: boolean;
   /** Have the head tell the op id ahead, so that an OutcomeUnknownError carries it. One more frame a write. */
   readonly announce?: boolean;
+}
+
+export interface LeaveOptions extends CallOptions {
+  /** Also if it is the only member of the chain. */
+  readonly force?: boolean;
 }
 
 type NoWait = WriteOptions & { readonly wait: false };
@@ -57,12 +70,20 @@ export type StatusOutcome =
   | { readonly address: string; readonly status: ServerStatus }
   | { readonly address: string; readonly error: CatenaError };
 
+/** How the client hears of servers from elsewhere. */
+export interface News {
+  /** Throws if it is another cluster's. */
+  onView(view: View): void;
+  /** `host:port` of all servers that are up, members or not. */
+  onServers(addresses: readonly string[]): void;
+}
+
 /** Made by `connect`. */
 export interface KvClientOptions {
   readonly cluster: string;
   readonly seeds: readonly string[];
-  /** Who else tells of servers; for messages. */
-  readonly source: string;
+  /** What became of asking ZooKeeper for servers, and what to do about it; for messages. */
+  readonly source?: (() => string) | undefined;
   readonly timeoutMs: number;
   readonly dial: Dial;
   readonly onView: (view: View) => void;
@@ -86,11 +107,20 @@ export class KvClient {
   readonly #router: Router;
   readonly #streams = new Set<PageStream>();
   readonly #closers: (() => Promise<void>)[] = [];
+  /** Each waits for somebody to be known who can be asked. */
+  readonly #knownWaiters = new Set<() => void>();
   #closed: Promise<void> | undefined;
 
   constructor(options: KvClientOptions) {
     this.#options = options;
-    this.#router = new Router({ ...options, deadlines: this.#deadlines });
+    this.#router = new Router({
+      ...options,
+      deadlines: this.#deadlines,
+      onView: (view) => {
+        this.#onKnown();
+        options.onView(view);
+      },
+    });
   }
 
   /** The newest view of the chain that was heard of, without asking; undefined before the first. */
@@ -148,22 +178,26 @@ export class KvClient {
   }
 
   /**
-   * All keys as they were at one instant after the call, in no order. `timeoutMs` bounds each wait for the server,
-   * not the whole. Fails with UnavailableError if the server goes away midway; then begin anew.
+   * The whole table as it is at one instant after the call: which op was the last in it, then its entries.
+   * `timeoutMs` bounds each wait for the server, not the whole. It holds a connection until it was read to its
+   * end or closed; whoever does not read for half a minute is disconnected.
+   *
+   *     const snapshot = await client.snapshot();
+   *     console.log(snapshot.opId, snapshot.head.keys);
+   *     for await (const { key, value, version } of snapshot) …
    */
-  async *keys(options: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
-    for await (const page of this.#pages(false, options)) {
-      for (const { key } of page.entries) yield ownBytes(key);
-    }
+  async snapshot(options: ReadOptions = {}): Promise<Snapshot> {
+    return this.#snapshot(true, options);
   }
 
-  /** All entries as they were at one instant after the call; otherwise as `keys`. */
+  /** All keys as they were at one instant after the call, in no order; otherwise as `snapshot`. */
+  async *keys(options: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    for await (const { key } of await this.#snapshot(false, options)) yield key;
+  }
+
+  /** All entries as they were at one instant after the call; for those who need not know which. */
   async *entries(options: ReadOptions = {}): AsyncGenerator<Entry, void, undefined> {
-    for await (const page of this.#pages(true, options)) {
-      for (const { key, value, version } of page.entries) {
-        yield { key: ownBytes(key), value: ownBytes(value), version };
-      }
-    }
+    yield* await this.#snapshot(true, options);
   }
 
   /**
@@ -206,18 +240,41 @@ export class KvClient {
     );
   }
 
-  /** What every server says of itself: the members, head first, then the other ones that were given to `connect`. */
+  /**
+   * What every server says of itself: the members, head first, then the others that are known: those given to
+   * `connect`, those that ZooKeeper lists (`registered`). Whoever does not answer in a part of the time is listed
+   * with the reason. Rejects with UnavailableError only if there is nobody to ask.
+   */
   async statuses(options: CallOptions = {}): Promise<StatusOutcome[]> {
-    // Half the time to find the members. If there are none, the given servers may still answer.
-    const half = { ...options, timeoutMs: this.#timeoutMs(options) / 2 };
-    await this.#route(half, toMember).catch(() => {});
-    return Promise.all(
-      this.#router.knownAddresses().map((address) =>
-        this.status(address, half).then(
-          (status) => ({ address, status }),
-          (error: CatenaError) => ({ address, error }),
-        ),
-      ),
+    const timeoutMs = this.#timeoutMs(options);
+    const untilMs = performance.now() + timeoutMs;
+    await this.#untilKnown(options);
+    const outcomes = new Map<string, StatusOutcome>();
+    for (;;) {
+      const unasked = this.#router.knownAddresses().filter((address) => !outcomes.has(address));
+      if (unasked.length === 0) break;
+      // The answers may tell of others, and they are to be asked as well.
+      const partMs = Math.max(1, Math.min(timeoutMs / 2, untilMs - performance.now()));
+      const asked = unasked.map((each) => this.#outcomeOf(each, { ...options, timeoutMs: partMs }));
+      for (const outcome of await Promise.all(asked)) outcomes.set(outcome.address, outcome);
+    }
+    return this.#router.knownAddresses().flatMap((address) => outcomes.get(address) ?? []);
+  }
+
+  /**
+   * Has this very server leave the chain in good order and end; resolves when it has left and is about to end.
+   * By default it may take some seconds, also where the client's `timeoutMs` is less. Rejects with
+   * LastMemberError if nothing would serve any more (unless `force`), with OutcomeUnknownError if the answer was not
+   * seen or the server ended without the chain's agreement; then the chain finds out as after a crash.
+   */
+  leave(address: string, options: LeaveOptions = {}): Promise<void> {
+    const { force = false } = options;
+    const timeoutMs = options.timeoutMs ?? Math.max(this.#options.timeoutMs, 2 * leaveTimeoutMs);
+    return this.#call(
+      { ...options, timeoutMs, isOneAttempt: true },
+      readTarget({ at: address }),
+      () => ({ kind: 'leave', force }),
+      () => undefined,
     );
   }
 
@@ -232,16 +289,53 @@ export class KvClient {
     return this.#closed;
   }
 
-  /** For `connect`: a view from elsewhere, and what must be closed with the client. */
-  attach(onClose: () => Promise<void>): (view: View) => void {
+  /** For `connect`: what is heard of elsewhere, and what must be closed with the client. */
+  attach(onClose: () => Promise<void>): News {
     this.#closers.push(onClose);
-    return (view) => this.#router.adopt(view);
+    return {
+      onView: (view) => this.#router.adopt(view),
+      onServers: (addresses) => {
+        this.#router.noteServers(addresses);
+        if (addresses.length > 0) this.#onKnown();
+      },
+    };
   }
 
   async #shutDown(): Promise<void> {
     this.#router.close();
     for (const stream of this.#streams) stream.close(new ClosedError('the client was closed'));
     await Promise.all(this.#closers.map((close) => close()));
+  }
+
+  #onKnown(): void {
+    for (const wake of this.#knownWaiters) wake();
+  }
+
+  /** Rejects as a call does when nobody is heard of who could be asked. */
+  async #untilKnown(options: CallOptions): Promise<void> {
+    if (this.#router.knownAddresses().length > 0) return;
+    let wake = (): void => {};
+    try {
+      await new Promise<void>((resolve, reject) => {
+        wake = resolve;
+        this.#knownWaiters.add(wake);
+        this.#route(options, toMember).then(() => resolve(), reject);
+      });
+    } finally {
+      this.#knownWaiters.delete(wake);
+    }
+  }
+
+  /** Its view counts too: it may name servers that nobody has asked yet. */
+  async #outcomeOf(address: string, options: CallOptions): Promise<StatusOutcome> {
+    try {
+      const status = await this.status(address, options);
+      if (status.view !== undefined) this.#router.adopt(status.view);
+      return { address, status };
+    } catch (error) {
+      if (!(error instanceof CatenaError)) throw error;
+      return { address, error };
+    }
   }
 
   #timeoutMs({ timeoutMs }: CallOptions): number {
@@ -316,61 +410,22 @@ export class KvClient {
     });
   }
 
-  async *#pages(values: boolean, options: ReadOptions): AsyncGenerator<Page, void, undefined> {
-    const timeoutMs = this.#timeoutMs(options);
-    const { stream, page: first } = await this.#firstPage(values, options, timeoutMs);
-    try {
-      let page = first;
-      yield page;
-      while (!page.last) {
-        page = await stream.nextPage(timeoutMs, options.signal);
-        yield page;
-      }
-    } finally {
-      this.#streams.delete(stream);
-      stream.close();
-    }
-  }
-
-  /** Until the first page is there a scan can begin anew at another member. */
-  async #firstPage(
-    values: boolean,
-    options: ReadOptions,
-    timeoutMs: number,
-  ): Promise<{ stream: PageStream; page: Page }> {
-    const { signal } = options;
-    const untilMs = performance.now() + timeoutMs;
-    const target = readTarget(options)();
-    for (;;) {
-      const remainingMs = Math.max(1, untilMs - performance.now());
-      const address = await this.#route({ ...options, timeoutMs: remainingMs }, target);
-      const stream = this.#openStream(address, values);
-      try {
-        return {
-          stream,
-          page: await stream.nextPage(Math.max(1, untilMs - performance.now()), signal),
-        };
-      } catch (error) {
-        this.#streams.delete(stream);
-        stream.close();
-        if (!(error instanceof ScanRefusedError)) throw error;
-        this.#router.noteRefusal(address, error.failure);
-      }
-    }
-  }
-
-  #openStream(address: string, values: boolean): PageStream {
+  #snapshot(values: boolean, options: ReadOptions): Promise<Snapshot> {
     const { cluster, dial } = this.#options;
-    const stream = new PageStream({
-      address,
+    const host = {
       cluster,
       dial,
-      values,
       deadlines: this.#deadlines,
-      onView: (view) => this.#router.adopt(view),
-    });
-    this.#streams.add(stream);
-    return stream;
+      streams: this.#streams,
+      route: (callOptions: CallOptions, target: Target) => this.#route(callOptions, target),
+      noteRefusal: (address: string, failure: Failure) => {
+        this.#router.noteRefusal(address, failure);
+      },
+      onView: (view: View) => this.#router.adopt(view),
+    };
+    const timeoutMs = this.#timeoutMs(options);
+    const { signal } = options;
+    return openSnapshot(host, { values, target: readTarget(options)(), timeoutMs, signal });
   }
 }
 

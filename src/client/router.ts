@@ -19,8 +19,8 @@ import { headAddressOf, isMemberAddress, isNewerView } from './view.js';
 export interface RouterOptions {
   /** Where to look while no view is known. */
   readonly seeds: readonly string[];
-  /** Who else tells of servers, and has told of none; for people. */
-  readonly source: string;
+  /** What became of asking ZooKeeper for servers, and what to do about it; for people. */
+  readonly source?: (() => string) | undefined;
   readonly cluster: string;
   readonly dial: Dial;
   readonly deadlines: Deadlines;
@@ -37,6 +37,8 @@ export class Router implements CallHolder, ServerConnectionListener {
     server: new Set<Call>(),
   };
   #view: View | undefined;
+  /** Addresses of servers that are up, as was told from elsewhere. */
+  #registered: readonly string[] = [];
   /** Who can be asked right now; recomputed at each change. */
   #head: ServerConnection | undefined;
   #readers: ServerConnection[] = [];
@@ -97,10 +99,14 @@ export class Router implements CallHolder, ServerConnectionListener {
     this.#refresh();
   }
 
-  /** Addresses of the members, and of the seeds besides. */
+  /** Addresses of the members, and of the seeds and of registered servers besides. */
   knownAddresses(): string[] {
     const members = this.#view?.members.map((member) => member.address) ?? [];
-    return [...new Set([...members, ...this.#options.seeds])];
+    return [...new Set([...members, ...this.#options.seeds, ...this.#registered])];
+  }
+
+  noteServers(addresses: readonly string[]): void {
+    this.#registered = addresses;
   }
 
   /** Ends everything. Calls that were sent as writes end as unknown, the others as closed. */
@@ -126,12 +132,22 @@ export class Router implements CallHolder, ServerConnectionListener {
       refusal && `; ${refusal.address} said ${refusal.failure.code}: ${refusal.failure.message}`;
     const head = headAddressOf(this.#view);
     if (target.kind === 'server') return `${this.#troubleOf(target.address)}${said ?? ''}`;
-    if (head === undefined) {
-      const troubles = [...this.#servers.values()].map((server) => this.#troubleOf(server.address));
-      return `no server of the chain was found (${troubles.join('; ') || this.#options.source})`;
-    }
+    if (head === undefined) return this.#describeSearch();
     if (target.kind === 'member') return `no member of the chain answers reads${said ?? ''}`;
     return `the head takes no writes (${this.#troubleOf(head)})${said ?? ''}`;
+  }
+
+  /** Who was asked for a view of the chain, what came of it, and what may be wrong. */
+  #describeSearch(): string {
+    const { cluster, source } = this.#options;
+    const troubles = [...this.#servers.values()].map((server) =>
+      server.isConnected
+        ? `${server.address} answers and knows of no chain`
+        : this.#troubleOf(server.address),
+    );
+    const advice = source?.() ?? 'start one of these servers, or name others';
+    const tried = [...troubles, advice].join('; ');
+    return `no chain of cluster '${cluster}' was found: ${tried}`;
   }
 
   onOpen(connection: ServerConnection, opened: Opened): void {
@@ -316,8 +332,12 @@ export class Router implements CallHolder, ServerConnectionListener {
       failure = server.lastingRefusal;
     }
     if (failure === undefined) return;
+    const asked = [...this.#servers.keys()].join(', ');
+    const message = `asked ${asked} for cluster '${this.#options.cluster}': ${failure.message}`;
+    const advice = failure.code === 'WRONG_CLUSTER' ? '; give the name of the cluster there' : '';
     for (const calls of Object.values(this.#waiting)) {
-      for (const call of calls) call.fail(errorOfFailure(failure, false));
+      const error = errorOfFailure({ ...failure, message: `${message}${advice}` }, false);
+      for (const call of calls) call.fail(error);
     }
   }
 

@@ -239,7 +239,7 @@ export class ServerConnection implements CallHolder {
       return this.#inFlight.remove(id);
     }
     this.#inFlight.remove(id);
-    if (!isRefusal(body)) return call.fail(errorOfFailure(body, call.isWrite, call.opId));
+    if (!isRefusal(body)) return call.fail(errorOfFailure(body, call.hasEffect, call.opId));
     if (call.opId !== undefined) {
       // It has a place in the log: whatever is said after that, it may yet be executed.
       return call.abandon(

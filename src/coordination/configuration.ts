@@ -54,6 +54,11 @@ export function firstEpochOf(generation: number): number {
   return (generation - 1) * epochsPerGeneration + 1;
 }
 
+/** The generation in whose range this epoch lies. */
+export function generationOf(epoch: number): number {
+  return Math.floor((epoch - 1) / epochsPerGeneration) + 1;
+}
+
 /** The same process of the same server. */
 export function sameMember(
   a: Pick<Member, 'serverId' | 'incarnation'>,

@@ -50,8 +50,8 @@ export interface Coordinator {
   start(listener: CoordinatorListener): void;
   /**
    * Keeps one ephemeral for this registration for as long as the coordinator lives: created again after
-   * an expiry, changed in place when `state` changes, older ephemerals of the same serverId deleted (R11). While a
-   * process of the same serverId that announced itself LATER has one (a copied data directory), ours stays away.
+   * an expiry, changed in place when `state` changes, those of its dead processes deleted (R11). While another
+   * process of the same serverId is registered that may be alive (a copied data directory), ours stays away.
    */
   announce(registration: Registration): void;
   /**

@@ -8,6 +8,7 @@ import {
   type ChangeKind,
   type Configuration,
   firstEpochOf,
+  generationOf,
   type Member,
   sameMember,
 } from './configuration.js';
@@ -21,16 +22,20 @@ export interface ChangeBy {
   readonly reason: string;
 }
 
-/** The first configuration of a cluster: this server alone (R4). */
+/**
+ * The first configuration of a cluster: this server alone (R4). With data from a backup `epoch` is above all
+ * epochs of that data, since along a log they never fall.
+ */
 export function firstConfiguration(
   clusterId: string,
   self: Member,
   change: ChangeBy,
+  epoch = 1,
 ): Configuration {
   return {
     clusterId,
-    generation: 1,
-    epoch: 1,
+    generation: generationOf(epoch),
+    epoch,
     configId: change.configId,
     members: [self],
     left: [],

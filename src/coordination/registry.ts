@@ -3,7 +3,7 @@
  * order servers came, which nodes are ours, what a code says about a write. Pure.
  *
  * Invariant: whatever was lost, late or done twice, carrying out `planAnnouncement` until it plans
- * nothing leaves exactly one node of this server, or none while a newer process has its name.
+ * nothing leaves exactly one node of this server, or none while a rival has its name.
  */
 
 import type { Registration, WriteOutcome } from './coordinator.js';
@@ -36,8 +36,8 @@ export interface AnnouncementPlan {
   readonly steps: readonly AnnouncementStep[];
   /** The node that stands for us now. */
   readonly own: ServerNode | undefined;
-  /** A process with our serverId that announced itself after us. */
-  readonly supersededBy: ServerNode | undefined;
+  /** A process with our serverId that may be alive: not ours to delete, and reason enough not to add ours. */
+  readonly rival: ServerNode | undefined;
 }
 
 /** ZooKeeper prints the counter as `%010d`, the sign counting as a digit. */
@@ -95,10 +95,13 @@ export function registrationsInOrder(nodes: readonly ServerNode[]): Registration
 /**
  * What is missing between the nodes and our announcement.
  *
- * Ours is made first, then the older ones of this server go (R11): those of its last life and of earlier sessions of
- * this process. So nobody sees the server gone, and of two live copies the later one stays, whatever the timing.
- * A process that came AFTER us is left alone: it is a copy of our data directory, or a late create of a dead
- * process that ends with its session. Deleting it would make two live copies delete each other for ever.
+ * Ours is made first, then those go that are certainly dead (R11): of earlier sessions of this process, and of an
+ * earlier process at our own address, for that is where we listen now. So nobody sees the server gone.
+ *
+ * Any other process of our serverId is left alone, and ours does not appear beside it: it came after us, or is
+ * somewhere else. It may be dead, then its node goes with its session; or it runs on a copy of our data directory.
+ * Deleting it would make two live copies delete each other for ever, and make the chain take a copy, which may
+ * lack what was acknowledged, for the member. Who of the two goes is decided in `src/replica/identity.ts`.
  */
 export function planAnnouncement(
   nodes: readonly ServerNode[],
@@ -111,25 +114,25 @@ export function planAnnouncement(
     (node) => node.guid !== guid && node.registration?.serverId === registration.serverId,
   );
   const reference = own?.sequence ?? announcement.lastSequence;
-  const isSuccessor = (node: ServerNode): boolean =>
+  const isRival = (node: ServerNode): boolean =>
     node.registration?.incarnation !== registration.incarnation &&
-    reference !== undefined &&
-    compareSequences(node.sequence, reference) > 0;
-  const supersededBy = others.findLast(isSuccessor);
+    (node.registration?.address !== registration.address ||
+      (reference !== undefined && compareSequences(node.sequence, reference) > 0));
+  const rival = others.findLast(isRival);
 
   const steps: AnnouncementStep[] = [];
   if (own === undefined) {
-    if (supersededBy === undefined) steps.push({ kind: 'create' });
+    if (rival === undefined) steps.push({ kind: 'create' });
   } else if (
     own.registration === undefined ||
     formatRegistration(own.registration) !== formatRegistration(registration)
   ) {
     steps.push({ kind: 'set', name: own.name });
   }
-  for (const { name } of [...extra, ...others.filter((node) => !isSuccessor(node))]) {
+  for (const { name } of [...extra, ...others.filter((node) => !isRival(node))]) {
     steps.push({ kind: 'delete', name });
   }
-  return { steps, own, supersededBy };
+  return { steps, own, rival };
 }
 
 function inOrder(nodes: readonly ServerNode[]): ServerNode[] {

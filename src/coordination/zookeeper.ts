@@ -77,7 +77,7 @@ export class ZooKeeperCoordinator implements Coordinator {
   #reportedChain: string | undefined;
   #reportedServers: string | undefined;
   #loggedGarbage = new Set<string>();
-  #loggedSuperseded: string | undefined;
+  #loggedRival: string | undefined;
 
   /** Throws if the npm package is not installed, or the options make no sense. */
   constructor(options: ZooKeeperOptions) {
@@ -229,13 +229,13 @@ export class ZooKeeperCoordinator implements Coordinator {
     const registration = this.#registration;
     // The listener may have closed us.
     if (registration === undefined || !this.#isCurrent(session)) return;
-    const { steps, own, supersededBy } = planAnnouncement(nodes, {
+    const { steps, own, rival } = planAnnouncement(nodes, {
       guid: this.#guid,
       registration,
       lastSequence: this.#lastSequence,
     });
     this.#lastSequence = own?.sequence ?? this.#lastSequence;
-    this.#logSuperseded(supersededBy);
+    this.#logRival(rival);
     for (const step of steps) {
       if (!(await this.#carryOut(session, step, registration))) {
         this.#syncFirst = true;
@@ -281,15 +281,15 @@ export class ZooKeeperCoordinator implements Coordinator {
     this.#loggedGarbage = new Set(names);
   }
 
-  #logSuperseded(node: ServerNode | undefined): void {
-    if (node !== undefined && node.name !== this.#loggedSuperseded) {
+  #logRival(node: ServerNode | undefined): void {
+    if (node !== undefined && node.name !== this.#loggedRival) {
       const { serverId, incarnation, address } = node.registration ?? {};
-      this.#logger.error(
-        'another process announced itself with our serverId after us; was the data directory copied?',
+      this.#logger.warn(
+        'another process is registered with our serverId; ours stays away unless it was there before',
         { serverId, incarnation, address },
       );
     }
-    this.#loggedSuperseded = node?.name;
+    this.#loggedRival = node?.name;
   }
 
   #isCurrent(session: ZooKeeperSession): boolean {

@@ -8,7 +8,7 @@ import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { DataDamagedError, RefusedToStartError } from '../errors.js';
 import type { Disk } from './disk.js';
-import { errorCode, readUpTo, writeFully } from './disk.js';
+import { errorCode, readUpTo, removeIfThere, writeFully } from './disk.js';
 
 const formatVersion = 1;
 const temporarySuffix = '.new';
@@ -24,7 +24,7 @@ export async function readCheckedJson(
   const [, version, checksum, content] = envelope.exec(text) ?? [];
   if (content === undefined || crc32(`${version}${content}`) !== Number(checksum)) {
     throw new DataDamagedError(
-      `${path} is damaged: its checksum does not match; move the data directory aside and let the ` +
+      `${path} is damaged at offset 0: its checksum does not match; move the data directory aside and let the ` +
         'server join again as a new one',
     );
   }
@@ -43,7 +43,7 @@ export async function writeCheckedJson(disk: Disk, path: string, value: object):
   const checksum = crc32(`${formatVersion}${content}`);
   const text = `{"formatVersion":${formatVersion},"crc32":${checksum},"content":${content}}\n`;
   const temporary = `${path}${temporarySuffix}`;
-  await disk.remove(temporary).catch(ignoreAbsent);
+  await removeIfThere(disk, temporary);
   const file = await disk.open(temporary, 'create');
   try {
     await writeFully(file, [Buffer.from(text)], 0);
@@ -64,11 +64,7 @@ async function readText(disk: Disk, path: string): Promise<string | undefined> {
       await file.close();
     }
   } catch (error) {
-    ignoreAbsent(error);
+    if (errorCode(error) !== 'ENOENT') throw error;
     return undefined;
   }
-}
-
-function ignoreAbsent(error: unknown): void {
-  if (errorCode(error) !== 'ENOENT') throw error;
 }

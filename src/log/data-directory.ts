@@ -8,17 +8,32 @@
 
 import { randomUUID } from 'node:crypto';
 import { join, resolve } from 'node:path';
-import { CatenaError, DataDamagedError, InvariantError, StorageError } from '../errors.js';
+import { CatenaError, DataDamagedError, InvariantError, RefusedToStartError } from '../errors.js';
 import { readCheckedJson, writeCheckedJson } from './checked-json.js';
 import type { DirectoryLock, Disk } from './disk.js';
-import { errorText } from './disk.js';
 import { nodeDisk } from './node-disk.js';
+import { copiedDirectory, createOrigin, isOrigin } from './origin.js';
+import { storageFailure } from './storage-failure.js';
 
 export interface Identity {
   /** uuid, made with the directory. */
   readonly serverId: string;
   /** Once the server belongs to a cluster. */
   readonly clusterId?: string;
+  /** File id of the file `origin` (origin.ts); absent in a directory of an older release. */
+  readonly origin?: string;
+  /** The data comes from a backup; until the server belongs to a cluster. */
+  readonly restored?: Restored;
+}
+
+/** Which point of whose history was restored here. */
+export interface Restored {
+  /** Of the cluster that the backup is of. */
+  readonly clusterId: string;
+  /** Of the last op, `epoch-seq`. */
+  readonly opId: string;
+  /** False from before the first byte of data until all of it is durable: there is nothing to start from. */
+  readonly isWhole: boolean;
 }
 
 export interface DataDirectoryOptions {
@@ -27,6 +42,10 @@ export interface DataDirectoryOptions {
   readonly disk?: Disk;
   /** Absent: a random uuid. */
   readonly createServerId?: () => string;
+  /** For `restore`, of a directory without an identity: what is about to be put there. */
+  readonly restoring?: Omit<Restored, 'isWhole'>;
+  /** The operator says that the directory was moved, and that no other copy of it is left. */
+  readonly acceptMoved?: boolean;
 }
 
 /**
@@ -41,9 +60,19 @@ export async function openDataDirectory(options: DataDirectoryOptions): Promise<
     await disk.makeDirectory(path);
     lock = await disk.lock(path);
     const found = parseIdentity(await readCheckedJson(disk, join(path, identityName)), path);
-    if (found) return new DataDirectory(disk, path, lock, found, false);
+    if (found?.restored?.isWhole === false) throw halfRestored(path);
+    if (found) {
+      const identity = await withOrigin(disk, path, found, options.acceptMoved ?? false);
+      return new DataDirectory(disk, path, lock, identity, false);
+    }
     await assertNoData(disk, path);
-    const identity: Identity = { serverId: createServerId() };
+    const { restoring } = options;
+    const identity: Identity = {
+      serverId: createServerId(),
+      // A name is noted only with the file that proves its place.
+      origin: await createOrigin(disk, path),
+      ...(restoring === undefined ? {} : { restored: { ...restoring, isWhole: false } }),
+    };
     await writeCheckedJson(disk, join(path, identityName), identity);
     return new DataDirectory(disk, path, lock, identity, true);
   } catch (error) {
@@ -52,7 +81,26 @@ export async function openDataDirectory(options: DataDirectoryOptions): Promise<
   }
 }
 
-const identityName = 'identity.json';
+/**
+ * The identity of an existing directory. Notes the origin of one that has none, and of one that was moved
+ * if that is accepted; until it is noted, nothing has changed.
+ */
+async function withOrigin(
+  disk: Disk,
+  path: string,
+  found: Identity,
+  acceptMoved: boolean,
+): Promise<Identity> {
+  if (found.origin !== undefined) {
+    if (await isOrigin(disk, path, found.origin)) return found;
+    if (!acceptMoved) throw copiedDirectory(path);
+  }
+  const identity = { ...found, origin: await createOrigin(disk, path) };
+  await writeCheckedJson(disk, join(path, identityName), identity);
+  return identity;
+}
+
+export const identityName = 'identity.json';
 const metaName = 'meta.json';
 const logName = 'log';
 const snapshotsName = 'snapshots';
@@ -91,12 +139,22 @@ export class DataDirectory {
 
   /** Notes the cluster in the identity; durable when it resolves. InvariantError to change it. */
   async setClusterId(clusterId: string): Promise<void> {
-    const { serverId, clusterId: present } = this.#identity;
+    const { serverId, clusterId: present, restored: _, ...rest } = this.#identity;
     if (present === clusterId) return;
     if (present !== undefined) {
       throw new InvariantError(`server ${serverId} of cluster ${present} cannot join ${clusterId}`);
     }
-    const identity: Identity = { serverId, clusterId };
+    await this.#setIdentity({ ...rest, serverId, clusterId });
+  }
+
+  /** What was being restored is all here and durable; so is this when it resolves. */
+  async finishRestore(): Promise<void> {
+    const { restored } = this.#identity;
+    if (restored === undefined) throw new InvariantError(`nothing is restored into ${this.path}`);
+    await this.#setIdentity({ ...this.#identity, restored: { ...restored, isWhole: true } });
+  }
+
+  async #setIdentity(identity: Identity): Promise<void> {
     await this.#write(identityName, identity);
     this.#identity = identity;
   }
@@ -105,6 +163,17 @@ export class DataDirectory {
   async readMeta(): Promise<Record<string, unknown> | undefined> {
     try {
       return await readCheckedJson(this.disk, join(this.path, metaName));
+    } catch (error) {
+      throw asStorageError(this.path, error);
+    }
+  }
+
+  /** Reads identity and metadata and checks them. As `readMeta`; DataDamagedError if one is gone. */
+  async verify(): Promise<void> {
+    await this.readMeta();
+    const path = join(this.path, identityName);
+    try {
+      if (!(await readCheckedJson(this.disk, path))) throw new DataDamagedError(`${path} is gone`);
     } catch (error) {
       throw asStorageError(this.path, error);
     }
@@ -142,14 +211,36 @@ function parseIdentity(
   path: string,
 ): Identity | undefined {
   if (!content) return undefined;
-  const { serverId, clusterId } = content;
+  const { serverId, clusterId, origin } = content;
   if (typeof serverId !== 'string') {
     throw new DataDamagedError(`${join(path, identityName)} names no server`);
   }
-  return typeof clusterId === 'string' ? { serverId, clusterId } : { serverId };
+  const restored = parseRestored(content['restored'], path);
+  return {
+    serverId,
+    ...(typeof clusterId === 'string' ? { clusterId } : {}),
+    ...(typeof origin === 'string' ? { origin } : {}),
+    ...(restored === undefined ? {} : { restored }),
+  };
 }
 
-/** The identity is the first thing that is ever written: what has no name but data has lost it. */
+function parseRestored(value: unknown, path: string): Restored | undefined {
+  if (value === undefined) return undefined;
+  const { clusterId, opId, isWhole } = (value ?? {}) as Record<string, unknown>;
+  if (typeof clusterId !== 'string' || typeof opId !== 'string' || typeof isWhole !== 'boolean') {
+    throw new DataDamagedError(`${join(path, identityName)} does not say what was restored`);
+  }
+  return { clusterId, opId, isWhole };
+}
+
+function halfRestored(path: string): RefusedToStartError {
+  return new RefusedToStartError(
+    `a restore into ${path} broke off before all data was there; delete that directory and run ` +
+      "'kv-server restore' again",
+  );
+}
+
+/** Data is written only after the identity: what has no name but data has lost it. */
 async function assertNoData(disk: Disk, path: string): Promise<void> {
   const names = await disk.list(path);
   const data = names.filter((name) => [metaName, logName, snapshotsName].includes(name));
@@ -162,7 +253,5 @@ async function assertNoData(disk: Disk, path: string): Promise<void> {
 
 function asStorageError(path: string, error: unknown): Error {
   if (error instanceof CatenaError) return error;
-  return new StorageError(`the data directory ${path} failed (${errorText(error)})`, {
-    cause: error,
-  });
+  return storageFailure(`the data directory ${path}`, path, error);
 }

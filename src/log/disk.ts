@@ -32,10 +32,17 @@ export interface Disk {
   /** Names in a directory, in no order. */
   list(path: string): Promise<string[]>;
   open(path: string, mode: OpenMode): Promise<DiskFile>;
-  /** Atomic; replaces the target. */
+  /** Of a file or a directory. Atomic; replaces the target, if that is a file. */
   rename(source: string, target: string): Promise<void>;
   remove(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
+  /**
+   * Tells this file from any copy of it: stable for the life of the file, whatever its name. Not for a
+   * copy of the whole file system.
+   */
+  fileId(path: string): Promise<string>;
+  /** What this process may still write on the file system of `path`. */
+  freeBytes(path: string): Promise<number>;
   /** Throws RefusedToStartError while another process, or this one, holds it. */
   lock(path: string): Promise<DirectoryLock>;
 }
@@ -72,6 +79,14 @@ export async function readUpTo(file: DiskFile, position: number, length: number)
     filled += count;
   }
   return target.subarray(0, filled);
+}
+
+export async function removeIfThere(disk: Disk, path: string): Promise<void> {
+  try {
+    await disk.remove(path);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
+  }
 }
 
 export function errorCode(error: unknown): string | undefined {

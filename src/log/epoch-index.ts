@@ -32,6 +32,12 @@ export class EpochIndex {
     while ((this.#runs.at(-1)?.firstSeq ?? 0) > lastSeq) this.#runs.pop();
   }
 
+  /** Forgets what lies below `firstSeq`; the op just below becomes the base. */
+  trim(firstSeq: number): void {
+    this.#baseEpoch = this.epochAt(firstSeq - 1);
+    while ((this.#runs[1]?.firstSeq ?? firstSeq + 1) <= firstSeq) this.#runs.shift();
+  }
+
   reset(baseEpoch: number): void {
     this.#baseEpoch = baseEpoch;
     this.#runs = [];

@@ -1,17 +1,21 @@
 /**
- * What waits to be done to the log, in order: records to append, and barriers (cut, reset, seal) that
- * stand between them. No I/O. The barrier being carried out stays first until it is done, so that what
+ * What waits to be done to the log, in order: records to append, and barriers (cut, reset, seal, trim)
+ * that stand between them. No I/O. The barrier being carried out stays first until it is done, so that what
  * completes meanwhile is judged by it; records being written have left the queue.
  */
 
-import { InvariantError, type StorageError } from '../errors.js';
+import { InvariantError } from '../errors.js';
 import type { LogBase } from './log-recovery.js';
 import type { AppendRecord } from './record.js';
+import type { Segment } from './segment.js';
+import type { StorageFailure } from './storage-failure.js';
 
 export type BarrierWork =
   | { readonly kind: 'cut'; readonly lastSeq: number; readonly epoch: number }
   | { readonly kind: 'reset'; readonly base: LogBase }
-  | { readonly kind: 'seal' };
+  | { readonly kind: 'seal' }
+  /** Removes this segment, if everything in it still lies below `firstSeq`. */
+  | { readonly kind: 'trim'; readonly segment: Segment; readonly firstSeq: number };
 
 export interface Barrier {
   readonly kind: 'barrier';
@@ -107,7 +111,7 @@ export class LogQueue {
   }
 
   /** Empties the queue; whoever waits for a barrier gets the error. */
-  fail(error: StorageError): void {
+  fail(error: StorageFailure): void {
     const items = this.#items;
     this.#items = [];
     for (const item of items) {

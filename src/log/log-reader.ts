@@ -1,15 +1,15 @@
 /**
- * Reads of the log while it is in use. A read sees what was durable when it began. A cut or a reset
- * that takes something of that back makes the read reject instead of answering a mixture.
+ * Reads of the log while it is in use. A read sees what was durable when it began. A cut, a reset or a
+ * trim that takes something of that away makes the read reject instead of answering a mixture.
  */
 
-import { CatenaError, DataDamagedError, InvariantError, StorageError } from '../errors.js';
+import { CatenaError, DataDamagedError, InvariantError } from '../errors.js';
 import type { Disk } from './disk.js';
-import { errorText } from './disk.js';
 import type { LogRecord } from './record.js';
 import type { SegmentFiles } from './segment-files.js';
 import { SegmentReader } from './segment-reader.js';
 import type { Segment } from './segment.js';
+import { storageFailure } from './storage-failure.js';
 
 /** What was asked for is not, or no longer, in the log: read anew, or send a snapshot. */
 export class NotInLogError extends CatenaError {
@@ -45,6 +45,13 @@ export class LogReader {
     }
   }
 
+  /** Reads under way that still need something below `firstSeq` will reject. */
+  invalidateBelow(firstSeq: number): void {
+    for (const read of this.#reads) {
+      if (read.nextSeq < firstSeq) read.isInvalid = true;
+    }
+  }
+
   /** Whole records from `fromSeq`, not beyond `throughSeq`; see SegmentedLog.read. */
   async read(fromSeq: number, throughSeq: number, bytesMax: number): Promise<LogRecord[]> {
     const read: Read = {
@@ -61,7 +68,7 @@ export class LogReader {
     } catch (error) {
       if (read.isInvalid) throw taken(fromSeq);
       if (error instanceof CatenaError) throw error;
-      throw new StorageError(`the log cannot be read: ${errorText(error)}`, { cause: error });
+      throw storageFailure('reading the log', this.#files.directory, error);
     } finally {
       this.#reads.delete(read);
     }
@@ -109,7 +116,7 @@ function isFull(read: Read): boolean {
 }
 
 function taken(seq: number): NotInLogError {
-  return new NotInLogError(`the log was cut or reset while it was read from seq ${seq}`);
+  return new NotInLogError(`the log was cut, trimmed or reset while it was read from seq ${seq}`);
 }
 
 function damagedWhileReading(segment: Segment, offset: number, seq: number): DataDamagedError {

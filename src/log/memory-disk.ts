@@ -1,6 +1,6 @@
 /**
  * The twin of the real disk: files in memory, with what power cuts and failing hardware do to them.
- * Not a file system: a directory is only the prefix of a path. Deterministic: no timer and no random
+ * Not a file system: a directory is only the prefix of a path, there as soon as it is named. Deterministic: no timer and no random
  * number; the caller chooses each fault (`setFault`) and what survives a crash (`crash`).
  *
  * Invariant: a file's `durable` bytes with its `unsynced` changes applied in order are its `current`
@@ -56,10 +56,16 @@ type PerformCall = [
   finish?: () => void,
 ];
 
-interface NameChange {
-  readonly removed: string | undefined;
-  readonly added: { readonly path: string; readonly file: MemoryFile } | undefined;
-}
+type NameChange =
+  | { readonly kind: 'add'; readonly path: string; readonly file: MemoryFile }
+  | { readonly kind: 'remove'; readonly path: string }
+  /** Of a file, with the file, or of everything below a directory. */
+  | {
+      readonly kind: 'rename';
+      readonly source: string;
+      readonly path: string;
+      readonly file: MemoryFile | undefined;
+    };
 
 /** A file's bytes with spare room behind them, so that appending is not quadratic. */
 class GrowingBytes {
@@ -91,9 +97,14 @@ class GrowingBytes {
 class MemoryFile {
   /** Its latest name: a handle reports that, not the one that it was opened by. */
   path = '';
+  readonly id: string;
   readonly current = new GrowingBytes();
   readonly durable = new GrowingBytes();
   unsynced: FileChange[] = [];
+
+  constructor(id: string) {
+    this.id = id;
+  }
 
   apply(change: FileChange): void {
     applyChange(this.current, change);
@@ -143,7 +154,10 @@ function applyChange(target: GrowingBytes, change: FileChange): void {
 }
 
 export class MemoryDisk implements Disk {
+  /** What `freeBytes` answers; nothing else comes of it. */
+  free = Number.MAX_SAFE_INTEGER;
   readonly #sectorBytes: number;
+  #filesMade = 0;
   readonly #names = new Map<string, MemoryFile>();
   readonly #durableNames = new Map<string, MemoryFile>();
   #unsyncedNames: NameChange[] = [];
@@ -172,6 +186,8 @@ export class MemoryDisk implements Disk {
       rename: guard((source, target) => this.rename(source, target)),
       remove: guard((path) => this.remove(path)),
       syncDirectory: guard((path) => this.syncDirectory(path)),
+      fileId: guard((path) => this.fileId(path)),
+      freeBytes: guard(() => this.freeBytes()),
       lock: guard((path) => this.lock(path)),
     };
   }
@@ -195,8 +211,9 @@ export class MemoryDisk implements Disk {
   crash(keep: (change: UnsyncedChange) => number = () => 0): void {
     this.kill();
     for (const change of this.#unsyncedNames) {
-      const path = change.added?.path ?? change.removed ?? '';
-      if (keep({ kind: 'name', path, length: 1 }) > 0) applyName(this.#durableNames, change);
+      if (keep({ kind: 'name', path: change.path, length: 1 }) > 0) {
+        applyName(this.#durableNames, change);
+      }
     }
     this.#unsyncedNames = [];
     this.#names.clear();
@@ -243,7 +260,8 @@ export class MemoryDisk implements Disk {
     await this.#perform({ kind: 'open', path }, () => {
       if (mode === 'create') {
         if (this.#names.has(path)) throw diskError('EEXIST', path);
-        this.#changeName({ removed: undefined, added: { path, file: new MemoryFile() } });
+        const file = new MemoryFile(String(++this.#filesMade));
+        this.#changeName({ kind: 'add', path, file });
       }
       // Here, not after the wait: it is a handle of the process that lives now.
       handle = this.#handle(this.#find(path), mode);
@@ -254,28 +272,37 @@ export class MemoryDisk implements Disk {
 
   rename(source: string, target: string): Promise<void> {
     return this.#perform({ kind: 'rename', path: source }, () => {
-      const file = this.#find(source);
-      this.#changeName({ removed: source, added: { path: target, file } });
+      const isDirectory = this.paths().some((path) => path.startsWith(`${source}/`));
+      const file = isDirectory ? undefined : this.#find(source);
+      this.#changeName({ kind: 'rename', source, path: target, file });
     });
   }
 
   remove(path: string): Promise<void> {
     return this.#perform({ kind: 'remove', path }, () => {
       this.#find(path);
-      this.#changeName({ removed: path, added: undefined });
+      this.#changeName({ kind: 'remove', path });
     });
   }
 
   syncDirectory(path: string): Promise<void> {
     return this.#perform({ kind: 'sync-directory', path }, undefined, () => {
-      const inside = (name: string | undefined): boolean =>
-        name !== undefined && name.slice(0, name.lastIndexOf('/')) === path;
+      const inside = (name: string): boolean => name.slice(0, name.lastIndexOf('/')) === path;
       this.#unsyncedNames = this.#unsyncedNames.filter((change) => {
-        if (!inside(change.added?.path) && !inside(change.removed)) return true;
+        const isInside = inside(change.path) || (change.kind === 'rename' && inside(change.source));
+        if (!isInside) return true;
         applyName(this.#durableNames, change);
         return false;
       });
     });
+  }
+
+  fileId(path: string): Promise<string> {
+    return Promise.resolve().then(() => this.#find(path).id);
+  }
+
+  freeBytes(): Promise<number> {
+    return Promise.resolve(this.free);
   }
 
   lock(path: string): Promise<DirectoryLock> {
@@ -374,10 +401,28 @@ export class MemoryDisk implements Disk {
 }
 
 function applyName(names: Map<string, MemoryFile>, change: NameChange): void {
-  if (change.removed !== undefined) names.delete(change.removed);
-  if (!change.added) return;
-  change.added.file.path = change.added.path;
-  names.set(change.added.path, change.added.file);
+  switch (change.kind) {
+    case 'add':
+      return setName(names, change.path, change.file);
+    case 'remove':
+      names.delete(change.path);
+      return;
+    case 'rename':
+      if (change.file) {
+        names.delete(change.source);
+        return setName(names, change.path, change.file);
+      }
+      const isBelow = (path: string): boolean => path.startsWith(`${change.source}/`);
+      for (const [path, file] of Array.from(names).filter(([path]) => isBelow(path))) {
+        names.delete(path);
+        setName(names, change.path + path.slice(change.source.length), file);
+      }
+  }
+}
+
+function setName(names: Map<string, MemoryFile>, path: string, file: MemoryFile): void {
+  file.path = path;
+  names.set(path, file);
 }
 
 function diskError(code: string, path: string): Error {

@@ -38,6 +38,15 @@ export const nodeDisk: Disk = {
   rename: (source, target) => fs.promises.rename(source, target),
   remove: (path) => fs.promises.unlink(path),
   syncDirectory,
+  async fileId(path) {
+    // Inode numbers are used again; with the time of its birth one names a single file.
+    const { ino, birthtimeNs } = await fs.promises.stat(path, { bigint: true });
+    return `${ino}-${birthtimeNs}`;
+  },
+  async freeBytes(path) {
+    const { bavail, bsize } = await fs.promises.statfs(path);
+    return bavail * bsize;
+  },
   lock: takeDirectoryLock,
 };
 

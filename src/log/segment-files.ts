@@ -53,6 +53,10 @@ export class SegmentFiles {
     this.#last = options.last;
   }
 
+  get directory(): string {
+    return this.#options.directory;
+  }
+
   /** How many of these records the next write takes: those that fit into the segment it goes to. */
   groupLength(records: readonly AppendRecord[]): number {
     const firstBytes = records[0]?.bytes.byteLength ?? 0;
@@ -112,10 +116,33 @@ export class SegmentFiles {
     this.#last = base;
   }
 
+  /** Segments in which everything lies below `seq`, oldest first; never the last one. */
+  segmentsBelow(seq: number): Segment[] {
+    return this.#segments.filter(
+      (segment, index) => index < this.#segments.length - 1 && segment.lastSeq < seq,
+    );
+  }
+
+  /**
+   * Removes the oldest segment, durably. It stays if something changed since it was chosen: a reset
+   * removed it, or after a cut it took records again.
+   */
+  async trim(segment: Segment, firstSeq: number): Promise<void> {
+    const { disk, directory } = this.#options;
+    if (this.segmentsBelow(firstSeq)[0] !== segment) return;
+    await disk.remove(segment.path);
+    await disk.syncDirectory(directory);
+    this.#segments.shift();
+  }
+
   async close(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
     await file?.close();
+  }
+
+  get segments(): readonly Segment[] {
+    return this.#segments;
   }
 
   /** The segment in which the record of `seq` lies. */
@@ -133,6 +160,25 @@ export class SegmentFiles {
       total += segment.endOffset - start;
     }
     return total;
+  }
+
+  /** Bytes in use of the segments that hold something from `seq` on. */
+  bytesFrom(seq: number): number {
+    let total = 0;
+    for (const segment of this.#segments) {
+      if (segment.lastSeq >= seq) total += segment.endOffset;
+    }
+    return total;
+  }
+
+  /** First seq of the newest segment that has, with those behind it, `bytesMin` bytes in use. */
+  seqToKeep(bytesMin: number): number | undefined {
+    let total = 0;
+    for (const segment of this.#segments.toReversed()) {
+      total += segment.endOffset;
+      if (total >= bytesMin) return segment.firstSeq;
+    }
+    return undefined;
   }
 
   #marker(segment: Segment): Buffer {

@@ -4,35 +4,44 @@
  * Any failed write, sync, rename or truncate is fatal, once: nothing is retried and nothing reported
  * durable after it (R14). A write that took only some bytes, without an error, is continued (D7).
  *
- * append, cut and reset change `lastSeq` at once and the disk in the order of the calls.
+ * append, cut and reset change `lastSeq` at once, trim and reset `firstSeq`, and the disk follows in the
+ * order of the calls.
  * Invariant: firstSeq - 1 <= durableSeq <= lastSeq.
  */
 
 import { randomInt } from 'node:crypto';
-import { CatenaError, InvariantError, StorageError } from '../errors.js';
+import { CatenaError, DiskFullError, InvariantError } from '../errors.js';
 import type { Disk } from './disk.js';
-import { errorCode, errorText } from './disk.js';
+import { errorCode } from './disk.js';
 import { EpochIndex } from './epoch-index.js';
 import type { Barrier, BarrierWork } from './log-queue.js';
 import { LogQueue } from './log-queue.js';
 import { LogReader, NotInLogError } from './log-reader.js';
 import type { LogBase, LogRecovery } from './log-recovery.js';
 import { recoverLog } from './log-recovery.js';
+import { verifySegment } from './log-verifier.js';
 import type { AppendRecord, LogRecord } from './record.js';
 import { SegmentFiles } from './segment-files.js';
 import type { Segment } from './segment.js';
 import { SpareSegment } from './spare-segment.js';
+import { type StorageFailure, storageFailure } from './storage-failure.js';
 
 export { NotInLogError } from './log-reader.js';
 export type { LogBase, LogRecovery } from './log-recovery.js';
+export type { StorageFailure } from './storage-failure.js';
 
 export const segmentBytesDefault = 16 * 1024 * 1024;
 
 export interface LogListener {
   /** Everything up to and including `lastSeq` is on disk. */
   onDurable(lastSeq: number): void;
-  /** Once; after it nothing is reported, appends are ignored; cut, reset, read and seal reject. */
-  onFatal(error: StorageError): void;
+  /** Once; after it nothing is reported, appends are ignored; cut, reset, trim, read and seal reject. */
+  onFatal(error: StorageFailure): void;
+  /**
+   * There is no room for the next segment. The log goes on until it needs it, then it fails, unless
+   * there is room again: time to leave while this server can still write.
+   */
+  onDiskFull?(error: DiskFullError): void;
 }
 
 export interface LogOptions {
@@ -57,6 +66,7 @@ export class SegmentedLog {
   readonly recovery: LogRecovery;
   readonly #listener: LogListener;
   readonly #directory: string;
+  readonly #disk: Disk;
   readonly #spare: SpareSegment;
   readonly #files: SegmentFiles;
   readonly #reader: LogReader;
@@ -65,7 +75,9 @@ export class SegmentedLog {
   #baseSeq: number;
   #lastSeq: number;
   #durableSeq: number;
-  #failure: StorageError | undefined;
+  /** How often something that was written was taken back (cut, reset, trim), counted as it begins. */
+  #changes = 0;
+  #failure: StorageFailure | undefined;
   #isClosed = false;
   /** The run of the queue that is under way. */
   #running: Promise<void> | undefined;
@@ -84,7 +96,7 @@ export class SegmentedLog {
       const found = await recoverLog({ disk, directory, base, epochs, onRecord });
       return new SegmentedLog(options, base, epochs, found.segments, found.recovery);
     } catch (error) {
-      throw isDiskError(error) ? storageError(directory, error) : error;
+      throw isDiskError(error) ? failureOf(directory, error) : error;
     }
   }
 
@@ -99,11 +111,14 @@ export class SegmentedLog {
     this.recovery = recovery;
     this.#listener = options.listener;
     this.#directory = directory;
+    this.#disk = disk;
     this.#epochs = epochs;
     this.#baseSeq = (segments[0]?.firstSeq ?? base.seq + 1) - 1;
     this.#lastSeq = segments.at(-1)?.lastSeq ?? base.seq;
     this.#durableSeq = this.#lastSeq;
-    this.#spare = new SpareSegment(disk, directory, segmentBytes, (error) => this.#fail(error));
+    this.#spare = new SpareSegment(disk, directory, segmentBytes, (error) =>
+      this.#onSpareFailed(error),
+    );
     this.#files = new SegmentFiles({
       disk,
       directory,
@@ -206,9 +221,34 @@ export class SegmentedLog {
   }
 
   /**
+   * Removes whole segments, oldest first, whose records all lie below `keepFromSeq`; never the last.
+   * `firstSeq` moves at once: what lies below cannot be read any more. Resolves when the files are
+   * gone; a crash before that leaves more of the log, never a gap. The caller sees to it that a durable
+   * snapshot covers what goes. What waits goes on between two segments. A log that is closed
+   * meanwhile keeps the rest. Rejects with the StorageError of the log.
+   */
+  async trim(keepFromSeq: number): Promise<void> {
+    this.#assertUsable();
+    // The op at durableSeq is in a file and no cut or reset that waits takes it away: so the segments
+    // in front of it are never the last one, and never written to any more.
+    const segments = this.#files.segmentsBelow(Math.min(keepFromSeq, this.#durableSeq));
+    const firstSeq = (segments.at(-1)?.lastSeq ?? 0) + 1;
+    if (firstSeq > this.firstSeq) {
+      this.#baseSeq = firstSeq - 1;
+      this.#epochs.trim(firstSeq);
+      this.#reader.invalidateBelow(firstSeq);
+    }
+    for (const segment of segments) {
+      if (this.#failure) throw this.#failure;
+      if (this.#isClosed) return;
+      await this.#barrier({ kind: 'trim', segment, firstSeq });
+    }
+  }
+
+  /**
    * Whole consecutive records, the first of which begins at `fromSeq`: as many as fit into
    * `bytesMax`, at least one if there is any. Only what is durable at the call is seen; [] beyond it.
-   * Rejects with NotInLogError if `fromSeq` lies below firstSeq, or a cut or reset came in between;
+   * Rejects with NotInLogError if `fromSeq` lies below firstSeq, or a cut, reset or trim came between;
    * InvariantError if no record begins there; DataDamagedError; StorageError.
    */
   async read(fromSeq: number, bytesMax: number): Promise<LogRecord[]> {
@@ -222,6 +262,39 @@ export class SegmentedLog {
   /** About how many bytes of records lie after `seq`, the waiting ones included (within 64 KiB). */
   bytesAfter(seq: number): number {
     return this.#files.bytesAfter(seq) + this.#queue.bytesAfter(seq);
+  }
+
+  /**
+   * Reads all that is written when it is called, and is not taken back meanwhile, and checks it; goes
+   * on when `onBytes` resolves. Rejects with DataDamagedError (file and offset in the message),
+   * StorageError, and what `onBytes` rejects with; InvariantError if the log is closed meanwhile.
+   */
+  async verify(onBytes: (bytes: number) => Promise<void>): Promise<void> {
+    for (const segment of this.#files.segments.slice()) {
+      let settledAt: number | undefined;
+      while (this.#files.segments.includes(segment)) {
+        const problem = await verifySegment(this.#disk, segment, onBytes);
+        if (!problem) break;
+        // Only damage if nothing was changing the file: what began before the seal is done when it
+        // resolves, and nothing began since.
+        if (settledAt === this.#changes) throw problem;
+        settledAt = this.#changes;
+        await this.seal();
+      }
+    }
+  }
+
+  /** All bytes of the segments in use: without preallocated zeros, and without what waits. */
+  get bytes(): number {
+    return this.#files.bytesFrom(this.firstSeq);
+  }
+
+  /**
+   * The highest seq that `trim` may be given so that at least `bytesMin` bytes of log stay: first of
+   * a segment; firstSeq if the log is smaller than that.
+   */
+  seqToKeep(bytesMin: number): number {
+    return Math.max(this.firstSeq, this.#files.seqToKeep(bytesMin) ?? 0);
   }
 
   /** Waits for what is queued, seals, and closes the files. Never rejects: a failure was reported. */
@@ -282,9 +355,7 @@ export class SegmentedLog {
     try {
       await this.#carryOut(barrier.work);
     } catch (error) {
-      barrier.reject(
-        error instanceof InvariantError ? error : storageError(this.#directory, error),
-      );
+      barrier.reject(error instanceof InvariantError ? error : failureOf(this.#directory, error));
       this.#fail(error);
     }
     if (this.#failure) return;
@@ -293,6 +364,7 @@ export class SegmentedLog {
   }
 
   async #carryOut(work: BarrierWork): Promise<void> {
+    if (work.kind !== 'seal') this.#changes++;
     switch (work.kind) {
       case 'cut':
         return this.#files.cut({ seq: work.lastSeq, epoch: work.epoch });
@@ -300,12 +372,20 @@ export class SegmentedLog {
         return this.#files.reset(work.base);
       case 'seal':
         return this.#files.seal();
+      case 'trim':
+        return this.#files.trim(work.segment, work.firstSeq);
     }
+  }
+
+  #onSpareFailed(error: unknown): void {
+    const failure = failureOf(this.#directory, error);
+    if (!(failure instanceof DiskFullError)) this.#fail(failure);
+    else if (!this.#failure) this.#listener.onDiskFull?.(failure);
   }
 
   #fail(error: unknown): void {
     if (this.#failure) return;
-    this.#failure = storageError(this.#directory, error);
+    this.#failure = failureOf(this.#directory, error);
     this.#queue.fail(this.#failure);
     this.#listener.onFatal(this.#failure);
   }
@@ -315,10 +395,6 @@ function isDiskError(error: unknown): boolean {
   return !(error instanceof CatenaError) && errorCode(error) !== undefined;
 }
 
-function storageError(directory: string, error: unknown): StorageError {
-  if (error instanceof StorageError) return error;
-  return new StorageError(
-    `the log in ${directory} failed (${errorText(error)}); this server must stop`,
-    { cause: error },
-  );
+function failureOf(directory: string, error: unknown): StorageFailure {
+  return storageFailure(`the log in ${directory}`, directory, error);
 }

@@ -3,12 +3,15 @@
  * that a write to the log changes no metadata of the file system. One at a time. It writes in small
  * synced steps: one large sync would stand in the way of the log's own.
  *
- * A failure is reported once, at once, and again to whoever takes: there is no log without segments.
+ * A failure is reported at once. If the disk is full the half of a file is removed, so that others can
+ * write; whoever takes it tries once more. After any other failure whoever takes is told the same: there
+ * is no log without segments.
  */
 
 import { join } from 'node:path';
-import type { Disk } from './disk.js';
-import { writeFully } from './disk.js';
+import type { Disk, DiskFile } from './disk.js';
+import { removeIfThere, writeFully } from './disk.js';
+import { isDiskFull } from './storage-failure.js';
 
 const spareName = 'spare.new';
 const stepBytes = 1024 * 1024;
@@ -21,6 +24,7 @@ export class SpareSegment {
   #prepared: Promise<void> | undefined;
   #closed = false;
 
+  /** `onError` is not told of a full disk that whoever takes is told of. */
   constructor(
     disk: Disk,
     directory: string,
@@ -36,8 +40,14 @@ export class SpareSegment {
   /** Begins to prepare one, unless one is there or under way. */
   prepare(): void {
     if (this.#closed || this.#prepared) return;
-    this.#prepared = this.#write();
-    this.#prepared.catch(this.#onError);
+    const prepared = this.#write();
+    this.#prepared = prepared;
+    prepared.catch((error: unknown) => {
+      if (!isDiskFull(error)) return this.#onError(error);
+      if (this.#prepared !== prepared) return;
+      this.#prepared = undefined;
+      this.#onError(error);
+    });
   }
 
   /** Resolves when the file at `path` is ready; the caller renames it, then calls `prepare` again. */
@@ -55,16 +65,24 @@ export class SpareSegment {
   }
 
   async #write(): Promise<void> {
-    const zeros = Buffer.alloc(Math.min(stepBytes, this.#segmentBytes));
+    await removeIfThere(this.#disk, this.path);
     const file = await this.#disk.open(this.path, 'create');
     try {
-      for (let at = 0; at < this.#segmentBytes && !this.#closed; at += zeros.length) {
-        const length = Math.min(zeros.length, this.#segmentBytes - at);
-        await writeFully(file, [zeros.subarray(0, length)], at);
-        await file.sync();
-      }
-    } finally {
+      await this.#fill(file);
+    } catch (error) {
       await file.close();
+      if (isDiskFull(error)) await removeIfThere(this.#disk, this.path).catch(() => {});
+      throw error;
+    }
+    await file.close();
+  }
+
+  async #fill(file: DiskFile): Promise<void> {
+    const zeros = Buffer.alloc(Math.min(stepBytes, this.#segmentBytes));
+    for (let at = 0; at < this.#segmentBytes && !this.#closed; at += zeros.length) {
+      const length = Math.min(zeros.length, this.#segmentBytes - at);
+      await writeFully(file, [zeros.subarray(0, length)], at);
+      await file.sync();
     }
   }
 }

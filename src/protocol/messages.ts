@@ -60,7 +60,8 @@ export type RequestBody =
   | { readonly kind: 'scan'; readonly values: boolean }
   | { readonly kind: 'verify'; readonly opId: OpId }
   | { readonly kind: 'status' }
-  | { readonly kind: 'leave' };
+  /** `force`: also if it is the only member of the chain. */
+  | { readonly kind: 'leave'; readonly force: boolean };
 
 export interface Request {
   readonly id: number;
@@ -184,7 +185,7 @@ export function encodeRequest({ id, body }: Request): Uint8Array {
     case 'status':
       return requestType.encode({ id, status: {} });
     case 'leave':
-      return requestType.encode({ id, leave: {} });
+      return requestType.encode({ id, leave: { force: body.force } });
   }
 }
 
@@ -206,8 +207,8 @@ export function decodeRequest(bytes: Uint8Array): Request {
     body = { kind: 'verify', opId: opIdOf(requiredFields(of, 'opId')) };
   } else if (fieldsOf(fields, 'status') !== undefined) {
     body = { kind: 'status' };
-  } else if (fieldsOf(fields, 'leave') !== undefined) {
-    body = { kind: 'leave' };
+  } else if ((of = fieldsOf(fields, 'leave')) !== undefined) {
+    body = { kind: 'leave', force: of['force'] === true };
   } else {
     throw malformed('a request without a known body');
   }

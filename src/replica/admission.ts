@@ -9,12 +9,21 @@ import { type Member, sameMember } from '../coordination/configuration.js';
 import type { Registration } from '../coordination/coordinator.js';
 import type { ChainLease } from './chain-lease.js';
 import type { Core, Link } from './core.js';
+import type { LinkId } from './events.js';
 import type { PeerBody } from './messages.js';
 import type { Replication } from './replication.js';
 import { Sender } from './sender.js';
 
 /** A learner this many seqs behind is close: what is under way in a moment of load. */
-const closeSeqs = 20_000;
+export const closeSeqs = 20_000;
+
+export interface LearnerState {
+  readonly serverId: string;
+  readonly link: LinkId;
+  readonly acked: number;
+  /** gated, or how it is being fed: live, reading, snapshot. */
+  readonly state: string;
+}
 
 export class Admission {
   readonly #core: Core;
@@ -41,11 +50,11 @@ export class Admission {
   }
 
   /** Each learner under way: where it stands. For `chain`. */
-  *learners(): Iterable<{ serverId: string; acked: number; state: string }> {
+  *learners(): Iterable<LearnerState> {
     for (const [link, sender] of this.#feeds) {
       const gated = this.#core.gate?.sender === sender;
       const state = gated ? 'gated' : sender.state;
-      yield { serverId: link.peer.serverId, acked: sender.acked, state };
+      yield { serverId: link.peer.serverId, link: link.id, acked: sender.acked, state };
     }
   }
 
@@ -56,7 +65,6 @@ export class Admission {
     // It asks until it is answered. A second answer would have it cut what it has acked (REPORT T5).
     if (this.#feeds.has(link)) return;
     const common = log.runs.commonWith(body.runs);
-    // Never wipe what may have been acked: a snapshot reaches no further than the commit index.
     const prefersSnapshot = common < log.commit && options.prefersSnapshot(common);
     const isFed = common >= body.commit && !prefersSnapshot;
     // A snapshot of nothing could not be acked: it asks again, and a commit is on its way.
@@ -71,7 +79,13 @@ export class Admission {
     sender.state = 'snapshot';
     this.#replication.senders.add(sender);
     this.#core.note('info', 'sending a snapshot to a learner', { learner: link.peer.serverId });
-    this.#core.emit({ kind: 'send-snapshot', link: link.id });
+    // Never wipe what may have been acked: the snapshot reaches at least as far as what is common.
+    this.#core.emit({
+      kind: 'send-snapshot',
+      link: link.id,
+      afterSeq: common,
+      partial: body.partial,
+    });
   }
 
   onSnapshotSent(link: Link, seq: number): void {

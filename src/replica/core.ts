@@ -75,6 +75,8 @@ export class Core {
   /** A configuration is on its way to disk; nothing is served or answered meanwhile. */
   adopting: Configuration | undefined;
   leaving = false;
+  /** Nothing gets on this disk any more: what is not durable never will be, and no epoch is adopted. */
+  diskFull = false;
   /** Monotonic; never lowered. The head commits nothing before it (R9). */
   holdUntilMs = 0;
   readonly links = new Map<LinkId, Link>();

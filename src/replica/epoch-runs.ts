@@ -3,9 +3,15 @@
  * an entry. Two logs of one cluster that hold the same (seq, epoch) hold the same entries up to
  * there (log matching), so comparing runs finds the last common entry without reading a log.
  *
+ * Of the oldest epochs only the end is kept, as one run of epoch 0, so that a long life stays small: what
+ * they were is unknown, and such a run matches nothing.
+ *
  * Invariant: epochs strictly rise from run to run, lastSeq strictly rises, runs cover 1..lastSeq.
  */
 import { invariant } from './invariant.js';
+
+/** More epochs than this are not told apart any more; 24 bytes each in a snapshot's head. */
+export const epochRunsMax = 10_000;
 
 export interface EpochRun {
   readonly epoch: number;
@@ -37,6 +43,9 @@ export class EpochRuns {
     invariant(lastSeq > this.lastSeq, 'a log only grows at its end');
     if (last?.epoch === epoch) this.#runs.pop();
     this.#runs.push({ epoch, lastSeq });
+    if (this.#runs.length <= epochRunsMax) return;
+    const [, second] = this.#runs;
+    this.#runs.splice(0, 2, { epoch: 0, lastSeq: second?.lastSeq ?? 0 });
   }
 
   /** Forgets everything after `seq`. */
@@ -47,7 +56,7 @@ export class EpochRuns {
     }
   }
 
-  /** The epoch of the entry at `seq`; 0 when the log does not hold it. */
+  /** The epoch of the entry at `seq`; 0 when the log does not hold it, or it is not known any more. */
   epochAt(seq: number): number {
     if (seq < 1 || seq > this.lastSeq) return 0;
     let low = 0;
@@ -80,6 +89,7 @@ export class EpochRuns {
   commonWith(theirs: readonly EpochRun[]): number {
     for (let index = theirs.length - 1; index >= 0; index--) {
       const their = theirs[index] as EpochRun;
+      if (their.epoch === 0) continue;
       const position = this.#runs.findIndex((run) => run.epoch === their.epoch);
       if (position < 0) continue;
       return Math.min((this.#runs[position] as EpochRun).lastSeq, their.lastSeq);

@@ -9,7 +9,7 @@ import type { CatenaError } from '../errors.js';
 import type { Op } from '../machine/op.js';
 import type { Entry } from './entry.js';
 import type { EpochRun } from './epoch-runs.js';
-import type { PeerBody, PeerMessage } from './messages.js';
+import type { PartialSnapshot, PeerBody, PeerMessage } from './messages.js';
 
 /** A client's write as the core sees it; the shell's own object, handed back in effects. */
 export interface WriteRequest {
@@ -50,6 +50,8 @@ export type Role = 'learner' | 'head' | 'middle' | 'tail' | 'single' | 'halted';
 export type Event =
   | { readonly kind: 'chain'; readonly reading: ChainReading }
   | { readonly kind: 'servers'; readonly servers: readonly Registration[] }
+  /** Whether the coordination session answers; until it was told, it counts as one that does. */
+  | { readonly kind: 'session'; readonly isConnected: boolean }
   | { readonly kind: 'proposed'; readonly outcome: WriteOutcome }
   /** The state of the last `persist` effect is on disk. */
   | { readonly kind: 'persisted' }
@@ -95,10 +97,14 @@ export type Event =
       readonly link: LinkId;
       readonly runs: readonly EpochRun[];
     }
+  /** The table's hash after op `seq`: told by `hash-state`, or found equal to the one above by `compare-state`. */
+  | { readonly kind: 'state-hashed'; readonly seq: number; readonly hash: string }
   | { readonly kind: 'tick' }
   /** The end of a turn of the loop: acks and the commit index that are due leave now. */
   | { readonly kind: 'turn-end' }
-  | { readonly kind: 'leave' };
+  | { readonly kind: 'leave' }
+  /** Nothing gets on this disk any more; the chain is left without it, the process ends. */
+  | { readonly kind: 'disk-full' };
 
 export type Effect =
   | { readonly kind: 'persist'; readonly state: DurableState }
@@ -142,7 +148,13 @@ export type Effect =
       readonly fromSeq: number;
       readonly bytesMax: number;
     }
-  | { readonly kind: 'send-snapshot'; readonly link: LinkId }
+  /** A snapshot that reaches at least to `afterSeq`; of one that is there in part, the rest. */
+  | {
+      readonly kind: 'send-snapshot';
+      readonly link: LinkId;
+      readonly afterSeq: number;
+      readonly partial: PartialSnapshot | undefined;
+    }
   /**
    * Compare-and-set `/chain`; `version` undefined creates it. `confirm`: only on a session that has
    * just answered a read that shows this very version (R3).
@@ -152,6 +164,18 @@ export type Effect =
       readonly configuration: Configuration;
       readonly version: number | undefined;
       readonly confirm: boolean;
+    }
+  /** Report `state-hashed` for the table as it is now. */
+  | { readonly kind: 'hash-state' }
+  /**
+   * Once op `seq` is applied here, compare the hash of the table after it. Equal: report `state-hashed`.
+   * Different: stop at once. Not known any more: leave it.
+   */
+  | {
+      readonly kind: 'compare-state';
+      readonly seq: number;
+      readonly hash: string;
+      readonly from: Member;
     }
   /** Read `/chain` again. */
   | { readonly kind: 'refresh' }

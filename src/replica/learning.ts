@@ -12,6 +12,7 @@ import type { LinkId } from './events.js';
 import { invariant } from './invariant.js';
 import type { Reads } from './reads.js';
 import type { Replication } from './replication.js';
+import type { JoinState } from './waiting.js';
 
 export class Learning {
   readonly #core: Core;
@@ -23,6 +24,8 @@ export class Learning {
   #answered = false;
   /** A snapshot is arriving over this link: asking elsewhere meanwhile would cross with it. */
   #installing: LinkId | undefined;
+  /** The tail has closed its gate on this learner. */
+  #isGated = false;
 
   constructor(core: Core, replication: Replication, lease: ChainLease, reads: Reads) {
     this.#core = core;
@@ -34,6 +37,19 @@ export class Learning {
   reset(): void {
     this.#tailLink = undefined;
     this.#answered = false;
+    this.#isGated = false;
+  }
+
+  /** For people. */
+  get state(): JoinState {
+    return { step: this.#step, behind: this.#replication.behind };
+  }
+
+  get #step(): JoinState['step'] {
+    if (this.#installing !== undefined) return 'snapshot';
+    if (this.#tailLink === undefined) return 'none';
+    if (!this.#answered) return 'asking';
+    return this.#isGated ? 'gated' : 'fed';
   }
 
   /** Finds or keeps the link to the tail, and asks until fed. */
@@ -93,19 +109,26 @@ export class Learning {
     const { log } = this.#core;
     const theirs = new EpochRuns(runs);
     const mine = log.runs.epochAt(log.commit);
+    const their = theirs.epochAt(log.commit);
+    // So far back that the tail has forgotten what epoch it was (epoch-runs.ts).
+    if (their === 0 && log.commit <= theirs.lastSeq) return;
     // Only an operator's `recover` explains it: what this server holds is of the history given up.
     const firstEpoch = firstEpochOf(this.#core.configuration?.generation ?? 1);
-    if (log.commit > 0 && theirs.epochAt(log.commit) !== mine && mine >= firstEpoch) {
+    if (log.commit > 0 && their !== mine && mine >= firstEpoch) {
       throw new InvariantError(`the tail's snapshot lacks what is committed here at ${log.commit}`);
     }
   }
 
   onGate(link: Link, upNumber: number): void {
-    if (link === this.#tailLink) this.#lease.joinProof(link, upNumber);
+    if (link !== this.#tailLink) return;
+    this.#isGated = true;
+    this.#lease.joinProof(link, upNumber);
   }
 
   onUngate(link: Link): void {
-    if (link === this.#tailLink) this.#lease.setAbove(undefined);
+    if (link !== this.#tailLink) return;
+    this.#isGated = false;
+    this.#lease.setAbove(undefined);
   }
 
   #join(link: Link): void {

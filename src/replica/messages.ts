@@ -41,7 +41,7 @@ export type PeerBody =
   | { readonly kind: 'ungate' }
   /** Your epoch is behind mine, which stands in the stamp. */
   | { readonly kind: 'stale' }
-  /** To the successor and to learners: my state after op `seq`. Yours must be the same. */
+  /** To the successor and to learners: the state after op `seq`, the same from the head down to me. */
   | { readonly kind: 'state-hash'; readonly seq: number; readonly hash: string };
 
 export interface PartialSnapshot {

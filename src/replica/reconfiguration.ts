@@ -6,19 +6,13 @@
  * Invariant: the epoch on disk never falls; a proposal is made only from the adopted configuration,
  * on the version of the znode that showed it.
  */
-import {
-  type Configuration,
-  type Member,
-  positionOf,
-  sameMember,
-} from '../coordination/configuration.js';
-import type { Registration, WriteOutcome } from '../coordination/coordinator.js';
+import { type Configuration, positionOf, sameMember } from '../coordination/configuration.js';
+import type { WriteOutcome } from '../coordination/coordinator.js';
 import {
   type ChangeBy,
   fenced,
   firstConfiguration,
   revived,
-  standingOf,
   withLearner,
   withoutLeaver,
   withoutMembers,
@@ -26,12 +20,38 @@ import {
 import { RefusedToStartError } from '../errors.js';
 import type { Admission } from './admission.js';
 import type { ChainLease } from './chain-lease.js';
+import { ChainMisfit, type Misfit, type MisfitKind } from './chain-misfit.js';
 import type { Core } from './core.js';
 import type { ChainReading } from './events.js';
+import { type Founding, refusalToFound } from './founding.js';
 import type { Replication } from './replication.js';
-import type { Suspicion } from './suspicion.js';
+import { type Revival, revivalOf } from './revival.js';
+import type { Suspect, Suspicion } from './suspicion.js';
 
 type Purpose = 'first' | 'removal' | 'admission' | 'fence' | 'revival' | 'leave';
+
+/** Where this server stands on its way to a configuration; for `waiting.ts` to put into words. */
+export interface Outlook {
+  /** From disk. */
+  readonly lastKnown: Configuration | undefined;
+  /** `/chain` is nothing that this server can go on from. */
+  readonly misfit: Misfit | undefined;
+  /** Of the compare-and-set that is under way. */
+  readonly proposes: Purpose | undefined;
+  /** The adopted configuration lists this server as it was before its restart. */
+  readonly revival: Revival | undefined;
+  readonly reviveSinceMs: number | undefined;
+}
+
+/** Why a start is refused; garbage is waited for, it is an operator's to mend. */
+const refusals: Readonly<Record<MisfitKind, string | undefined>> = {
+  absent: 'there is no /chain in ZooKeeper, but this data directory holds data of a cluster',
+  older: '/chain shows an older epoch than this disk: ZooKeeper went back',
+  members: 'there is no /chain in ZooKeeper, but members of a chain are registered: it was lost',
+  garbage: undefined,
+  // Refused at once, with both names.
+  'another cluster': undefined,
+};
 
 interface Proposal {
   readonly purpose: Purpose;
@@ -51,14 +71,16 @@ export class Reconfiguration {
 
   /** From disk: what an earlier process of this server had adopted. */
   readonly #lastKnown: Configuration | undefined;
+  /** Set: the log was restored from a backup, and no configuration was adopted on it yet. */
+  readonly #founding: Founding | undefined;
   /** The newest read of `/chain` that this server could use. */
   #chain: { readonly configuration: Configuration; readonly version: number } | undefined;
   #proposal: Proposal | undefined;
   #notBeforeMs = 0;
   #refreshedAtMs = 0;
-  #olderSinceMs: number | undefined;
-  /** 0 when there was no `/chain` at all. */
-  #olderEpoch = 0;
+  readonly #misfit: ChainMisfit;
+  /** `/chain` is absent; whether this is a first start depends on who is registered, which is not known yet. */
+  #awaitsRegistry = false;
   #reviveSinceMs: number | undefined;
   #hasLeft = false;
 
@@ -72,21 +94,35 @@ export class Reconfiguration {
       onAdopted: (previous: Configuration | undefined) => void;
     },
     lastKnown: Configuration | undefined,
+    founding: Founding | undefined,
   ) {
     this.#core = core;
+    this.#misfit = new ChainMisfit(core);
     this.#replication = parts.replication;
     this.#lease = parts.lease;
     this.#admission = parts.admission;
     this.#suspicion = parts.suspicion;
     this.#onAdopted = parts.onAdopted;
     this.#lastKnown = lastKnown;
+    this.#founding = lastKnown === undefined ? founding : undefined;
+  }
+
+  get outlook(): Outlook {
+    return {
+      lastKnown: this.#lastKnown,
+      misfit: this.#misfit.current,
+      proposes: this.#proposal?.purpose,
+      revival: this.#core.isMember ? undefined : this.#revival,
+      reviveSinceMs: this.#reviveSinceMs,
+    };
   }
 
   onChain(reading: ChainReading): void {
+    this.#awaitsRegistry = false;
     switch (reading.kind) {
       case 'garbage':
         // The last good one stays in force; nobody is promoted by guesswork (FAULTS Z7).
-        this.#core.note('error', '/chain holds no valid configuration; keeping the last good one');
+        this.#misfit.begin('garbage');
         return;
       case 'absent':
         this.#onAbsent();
@@ -131,8 +167,8 @@ export class Reconfiguration {
   }
 
   onPersisted(): void {
-    const { adopting } = this.#core;
-    if (adopting === undefined) return;
+    const { adopting, diskFull } = this.#core;
+    if (adopting === undefined || diskFull) return;
     this.#core.adopting = undefined;
     const previous = this.#core.configuration;
     this.#core.configuration = adopting;
@@ -149,7 +185,9 @@ export class Reconfiguration {
 
   onTick(): void {
     const { now, options } = this.#core;
-    this.#refuseOlderChain();
+    if (this.#core.diskFull) return this.#withdraw();
+    this.#misfit.onTick();
+    this.#refuseMisfit();
     this.#findChain();
     if (this.#proposal !== undefined || this.#core.adopting !== undefined) return;
     if (this.#core.knownEpoch > this.#core.epoch) {
@@ -167,16 +205,14 @@ export class Reconfiguration {
     if (configuration === undefined) return;
     const suspects = this.#suspicion.suspects(this.#lease.isProven(this.#core.now));
     if (suspects.length > 0) {
-      const reason = suspects.map(({ member, reason }) => `${member.address} ${reason}`).join(', ');
-      const removed = suspects.map(({ member }) => member);
-      this.#propose('removal', withoutMembers(configuration, removed, this.#change(reason)));
+      this.#proposeRemoval(configuration, suspects);
       return;
     }
     const isAlone = configuration.members.length === 1;
     if (leaving && !(isAlone && gate?.admission === 'sent')) {
       if (this.#replication.hasPendingWrites) return;
       // Alone: there is nobody to hand over to, and nothing to agree on.
-      if (isAlone) return this.#leaveAlone();
+      if (isAlone) return this.#haveLeft();
       const change = this.#change(`${this.#core.self.address} leaves`);
       this.#propose('leave', withoutLeaver(configuration, this.#core.self, change));
       return;
@@ -190,51 +226,99 @@ export class Reconfiguration {
     }
   }
 
-  #leaveAlone(): void {
+  #haveLeft(): void {
     if (!this.#hasLeft) this.#core.emit({ kind: 'left' });
     this.#hasLeft = true;
   }
 
+  /**
+   * R10 on a full disk. What `/chain` says is enough, adopted or not, for one who answers nothing in
+   * any epoch: it has itself written out of whatever configuration lists it.
+   */
+  #withdraw(): void {
+    const { now, self, epoch, knownEpoch, adopting, gate, options } = this.#core;
+    if (this.#hasLeft || this.#proposal !== undefined) return;
+    const configuration = this.#chain?.configuration;
+    if (configuration !== undefined && configuration.epoch < knownEpoch) {
+      if (now.monotonicMs - this.#refreshedAtMs > options.timing.retryMs) this.#refresh();
+      return;
+    }
+    // In another epoch nothing of this server is acked or committed any more.
+    const isCurrent = adopting === undefined && configuration?.epoch === epoch;
+    if (!isCurrent) this.#replication.abandonWrites();
+    if (configuration === undefined || positionOf(configuration, self) < 0) {
+      return this.#haveLeft();
+    }
+    const suspects = this.#suspicion
+      .suspects(this.#lease.isProven(now))
+      .filter(({ member }) => positionOf(configuration, member) >= 0);
+    const isLast = configuration.members.every(
+      (member) =>
+        sameMember(member, self) || suspects.some((suspect) => sameMember(suspect.member, member)),
+    );
+    // Acks will not come from the dead, nor from a learner whose admission cannot be decided from here.
+    const isStuck = configuration.members.length > 1 || gate?.admission === 'sent';
+    if (isLast && isStuck) this.#replication.abandonWrites();
+    // Nobody who lives could go on: with this one still listed, any of them may revive the chain.
+    if (isLast && !this.#replication.hasPendingWrites) return this.#haveLeft();
+    if (isLast || now.monotonicMs < this.#notBeforeMs) return;
+    if (suspects.length > 0) return this.#proposeRemoval(configuration, suspects);
+    if (this.#replication.hasPendingWrites) return;
+    const change = this.#change(`${self.address} leaves, its disk is full`);
+    this.#propose('leave', withoutLeaver(configuration, self, change));
+  }
+
   /** R5: the last configuration lists this server, but an earlier incarnation of it. */
   #considerRevival(): void {
-    const { configuration, self, now, options } = this.#core;
-    const registered = this.#suspicion.registered;
-    if (configuration === undefined || registered === undefined || this.#core.leaving) return;
-    if (!configuration.members.some((member) => member.serverId === self.serverId)) return;
-    const standings = configuration.members.map((member) => standingOf(member, registered));
+    const { configuration, now, options } = this.#core;
+    const revival = this.#revival;
+    if (configuration === undefined || revival === undefined || this.#core.leaving) return;
     // While a listed incarnation lives, it is the chain: it removes us, and we learn from it.
-    if (standings.includes('alive')) {
+    if (revival.alive.length > 0) {
       this.#reviveSinceMs = undefined;
       return;
     }
-    const returned = returnedMembers(configuration, registered, self);
-    const place = returned.findIndex((member) => member.serverId === self.serverId);
-    if (place < 0) return;
+    if (revival.later !== undefined) {
+      this.#reviveSinceMs = undefined;
+      if (now.monotonicMs - this.#refreshedAtMs > options.timing.retryMs) this.#refresh();
+      return;
+    }
     this.#reviveSinceMs ??= now.monotonicMs;
-    const missing = configuration.members.length - returned.length;
-    const waitMs =
-      (missing === 0 ? 0 : options.timing.reviveGraceMs) + place * options.timing.goneMs;
-    if (now.monotonicMs - this.#reviveSinceMs < waitMs) return;
+    if (now.monotonicMs - this.#reviveSinceMs < revival.waitMs) return;
+    const missing = revival.missing.length;
     const reason =
       missing === 0 ? 'all members restarted' : `restarted, ${missing} of the last members missing`;
-    this.#propose('revival', revived(configuration, returned, this.#change(reason)));
+    this.#propose('revival', revived(configuration, revival.returned, this.#change(reason)));
+  }
+
+  get #revival(): Revival | undefined {
+    const { configuration, self, options } = this.#core;
+    const { registered } = this.#suspicion;
+    if (configuration === undefined || registered === undefined) return undefined;
+    return revivalOf(configuration, registered, self, options.timing);
   }
 
   #onAbsent(): void {
     if (this.#core.configuration !== undefined) {
-      this.#core.note('error', '/chain is gone; keeping the last good configuration');
+      this.#misfit.begin('absent');
       return;
     }
     const log = this.#core.log;
-    if (this.#lastKnown !== undefined || log.lastSeq > 0) {
-      this.#onOlder(0, Math.max(this.#core.epoch, 1));
+    const founding = this.#founding;
+    if (this.#lastKnown !== undefined || (log.lastSeq > 0 && founding === undefined)) {
+      this.#misfit.begin('absent');
       return;
     }
     if (this.#proposal !== undefined || this.#core.adopting !== undefined || this.#core.leaving)
       return;
+    const { registered } = this.#suspicion;
+    this.#awaitsRegistry = registered === undefined;
+    if (registered?.some(({ state }) => state === 'member')) this.#misfit.begin('members');
+    if (registered === undefined || this.#misfit.current !== undefined) return;
     const clusterId = this.#core.options.randomId();
-    const change = this.#change('first start');
-    const configuration = firstConfiguration(clusterId, this.#core.self, change);
+    const change = this.#change(founding?.reason ?? 'first start');
+    const epoch = log.runs.lastEpoch + 1;
+    const configuration = firstConfiguration(clusterId, this.#core.self, change, epoch);
     this.#proposal = { purpose: 'first', configuration, version: undefined, doubtful: false };
     this.#core.emit({ kind: 'propose', configuration, version: undefined, confirm: false });
   }
@@ -244,7 +328,7 @@ export class Reconfiguration {
     if (known !== undefined) {
       if (configuration.clusterId !== known.clusterId) {
         if (this.#core.configuration !== undefined) {
-          this.#core.note('error', '/chain belongs to another cluster; keeping the last good one');
+          this.#misfit.begin('another cluster', configuration.epoch);
           return;
         }
         this.#refuse(
@@ -259,14 +343,23 @@ export class Reconfiguration {
         return;
       }
       if (configuration.epoch < known.epoch) {
-        this.#onOlder(configuration.epoch, known.epoch);
+        this.#misfit.begin('older', configuration.epoch);
         return;
       }
     }
-    this.#olderSinceMs = undefined;
+    if (known === undefined && this.#founding !== undefined) {
+      const refusal = refusalToFound(configuration, this.#core.self);
+      if (refusal !== undefined) return this.#core.halt(refusal);
+    }
+    this.#misfit.end();
     if (this.#chain !== undefined && configuration.epoch < this.#chain.configuration.epoch) return;
+    const isNews = configuration.epoch !== this.#chain?.configuration.epoch;
     this.#chain = { configuration, version };
     this.#core.knownEpoch = Math.max(this.#core.knownEpoch, configuration.epoch);
+    if (this.#core.diskFull) {
+      if (isNews) this.#notBeforeMs = 0;
+      return this.#withdraw();
+    }
     if (this.#core.adopting !== undefined) return;
     if (this.#core.configuration?.epoch === configuration.epoch) return;
     this.#adopt(configuration);
@@ -278,37 +371,27 @@ export class Reconfiguration {
   }
 
   /** A read may be stale, so an older epoch (or none) is waited out; at a start, only for a while. */
-  #onOlder(epoch: number, ours: number): void {
-    if (this.#olderSinceMs !== undefined) return;
-    this.#olderSinceMs = this.#core.now.monotonicMs;
-    this.#olderEpoch = epoch;
-    this.#core.note('warn', '/chain shows an older epoch than this server adopted', {
-      epoch,
-      ours,
-    });
+  #refuseMisfit(): void {
+    const { current } = this.#misfit;
+    if (current === undefined || this.#core.configuration !== undefined) return;
+    if (this.#misfit.ageMs <= this.#core.options.timing.olderChainMs) return;
+    const why = refusals[current.kind];
+    if (why !== undefined) this.#refuse(`${why} (epoch ${this.#core.epoch} on this disk)`);
   }
 
-  #refuseOlderChain(): void {
-    if (this.#olderSinceMs === undefined || this.#core.configuration !== undefined) return;
-    const { now, options } = this.#core;
-    const sinceMs = now.monotonicMs - this.#olderSinceMs;
-    if (sinceMs > options.timing.olderChainMs) {
-      this.#refuse(
-        this.#olderEpoch === 0
-          ? 'there is no /chain in ZooKeeper, but this data directory holds data of a cluster'
-          : `/chain shows an older epoch than this disk (${this.#core.epoch}): ZooKeeper went back`,
-      );
-    } else if (now.monotonicMs - this.#refreshedAtMs > options.timing.retryMs) {
-      this.#refresh();
-    }
-  }
-
-  /** Until a first configuration is in force nothing else may bring the next read of `/chain`. */
+  /**
+   * Until a first configuration is in force, and while `/chain` does not fit, nothing else may bring the next
+   * read of it: coordination tells a change once, and may have told this one before the read that did not fit.
+   */
   #findChain(): void {
     const { configuration, adopting, now, options, leaving } = this.#core;
-    if (configuration !== undefined || adopting !== undefined || leaving) return;
-    if (this.#proposal !== undefined) return;
-    if (now.monotonicMs - this.#refreshedAtMs > options.timing.retryMs) this.#refresh();
+    if (this.#awaitsRegistry && this.#suspicion.registered !== undefined) this.#onAbsent();
+    const { current } = this.#misfit;
+    if (current === undefined && configuration !== undefined) return;
+    if (adopting !== undefined || leaving || this.#proposal !== undefined) return;
+    const { retryMs, olderChainMs } = options.timing;
+    const intervalMs = this.#misfit.ageMs > olderChainMs ? olderChainMs : retryMs;
+    if (now.monotonicMs - this.#refreshedAtMs > intervalMs) this.#refresh();
   }
 
   #holdFor(previous: Configuration | undefined, adopted: Configuration): void {
@@ -328,9 +411,17 @@ export class Reconfiguration {
     if (first || missing) core.holdUntilMs = Math.max(core.holdUntilMs, holdEndMs);
   }
 
+  #proposeRemoval(configuration: Configuration, suspects: readonly Suspect[]): void {
+    const reason = suspects.map(({ member, reason }) => `${member.address} ${reason}`).join(', ');
+    const removed = suspects.map(({ member }) => member);
+    this.#propose('removal', withoutMembers(configuration, removed, this.#change(reason)));
+  }
+
   #propose(purpose: Purpose, configuration: Configuration | undefined): void {
     const { gate, options, now } = this.#core;
     if (configuration === undefined || this.#chain === undefined) return;
+    // On a `/chain` that was lost the version proves nothing: it may have been counted anew.
+    if (this.#misfit.current !== undefined) return;
     const doubtful = gate?.admission === 'sent';
     this.#proposal = { purpose, configuration, version: this.#chain.version, doubtful };
     if (purpose === 'admission' && gate !== undefined) gate.admission = 'sent';
@@ -364,18 +455,4 @@ export class Reconfiguration {
       ),
     );
   }
-}
-
-/** Those of the configuration that are registered under another incarnation, in the chain's order. */
-function returnedMembers(
-  configuration: Configuration,
-  registered: readonly Registration[],
-  self: Member,
-): Member[] {
-  return configuration.members.flatMap((old) => {
-    if (old.serverId === self.serverId) return [self];
-    const back = registered.filter((server) => server.serverId === old.serverId).at(-1);
-    if (back === undefined || back.state === 'leaving') return [];
-    return [{ serverId: back.serverId, incarnation: back.incarnation, address: back.address }];
-  });
 }

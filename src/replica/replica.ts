@@ -13,12 +13,14 @@ import {
   sameMember,
 } from '../coordination/configuration.js';
 import { CatenaError, InvariantError } from '../errors.js';
-import { Admission } from './admission.js';
+import { Admission, type LearnerState } from './admission.js';
 import { ChainLease } from './chain-lease.js';
 import { Core, type Link, type ReplicaOptions } from './core.js';
 import type { EntryLog } from './entry-log.js';
 import type { EpochRun } from './epoch-runs.js';
 import type { Effect, Event, LinkId, Role } from './events.js';
+import type { Founding } from './founding.js';
+import { Identity } from './identity.js';
 import { invariant } from './invariant.js';
 import { Learning } from './learning.js';
 import type { PeerMessage } from './messages.js';
@@ -27,11 +29,14 @@ import { Reconfiguration } from './reconfiguration.js';
 import { Replication } from './replication.js';
 import { Suspicion } from './suspicion.js';
 import type { Instant } from './timing.js';
+import { type Waiting, waitingOf } from './waiting.js';
 
 export interface ReplicaState {
   readonly log: EntryLog;
   /** What an earlier process of this server last adopted, from disk. */
   readonly lastKnown: Configuration | undefined;
+  /** The log comes from a backup and belongs to no cluster yet. Without meaning beside `lastKnown`. */
+  readonly founding?: Founding | undefined;
 }
 
 /** What clients and operators may know of a replica. */
@@ -43,7 +48,7 @@ export interface ReplicaStatus {
   readonly durableSeq: number;
   readonly commitSeq: number;
   readonly leaseHolds: boolean;
-  readonly learners: readonly { serverId: string; acked: number; state: string }[];
+  readonly learners: readonly LearnerState[];
 }
 
 export class Replica {
@@ -54,9 +59,12 @@ export class Replica {
   readonly #admission: Admission;
   readonly #learning: Learning;
   readonly #suspicion: Suspicion;
+  readonly #identity: Identity;
   readonly #reconfiguration: Reconfiguration;
   #beatAtMs = Number.NEGATIVE_INFINITY;
   #started = false;
+  /** The configuration that dropped this process, a member until then. */
+  #removedBy: Configuration | undefined;
 
   constructor(options: ReplicaOptions, state: ReplicaState) {
     this.#core = new Core(options, state.log, state.lastKnown?.epoch ?? 0);
@@ -67,6 +75,7 @@ export class Replica {
     this.#admission = new Admission(this.#core, this.#replication, this.#lease);
     this.#learning = new Learning(this.#core, this.#replication, this.#lease, this.#reads);
     this.#suspicion = new Suspicion(this.#core);
+    this.#identity = new Identity(this.#core);
     this.#reconfiguration = new Reconfiguration(
       this.#core,
       {
@@ -77,6 +86,7 @@ export class Replica {
         onAdopted: () => this.#onAdopted(),
       },
       state.lastKnown,
+      state.founding,
     );
   }
 
@@ -105,6 +115,11 @@ export class Replica {
     return this.#core.log.uncommittedBytes;
   }
 
+  /** The first seq that a peer fed from here may still want from the log; Infinity if none wants any. */
+  get neededSeq(): number {
+    return this.#replication.neededSeq;
+  }
+
   get configuration(): Configuration | undefined {
     return this.#core.configuration;
   }
@@ -127,6 +142,19 @@ export class Replica {
     };
   }
 
+  /** Why this server does not serve, and whom it waits for; undefined when it serves. */
+  waiting(now: Instant): Waiting | undefined {
+    return waitingOf(this.#core, {
+      now,
+      outlook: this.#reconfiguration.outlook,
+      registered: this.#suspicion.registered,
+      join: this.#learning.state,
+      settled: this.#replication.settled,
+      leaseHolds: this.#lease.holds(now),
+      removedBy: this.#removedBy,
+    });
+  }
+
   /**
    * How the op (epoch, seq) ended, as far as this head knows. never: what is committed proves that it
    * cannot be any more, since along the log epochs do not fall.
@@ -134,7 +162,11 @@ export class Replica {
   verify(epoch: number, seq: number): 'executed' | 'pending' | 'never' | 'unknown' {
     const { log } = this.#core;
     if (epoch > this.#core.epoch) return 'unknown';
-    if (seq <= log.commit) return log.runs.epochAt(seq) === epoch ? 'executed' : 'never';
+    if (seq <= log.commit) {
+      const actual = log.runs.epochAt(seq);
+      if (actual === 0) return 'unknown';
+      return actual === epoch ? 'executed' : 'never';
+    }
     return log.runs.epochAt(log.commit) > epoch ? 'never' : 'pending';
   }
 
@@ -154,7 +186,10 @@ export class Replica {
       case 'chain':
         return this.#reconfiguration.onChain(event.reading);
       case 'servers':
+        this.#identity.onServers(event.servers);
         return this.#suspicion.onServers(event.servers);
+      case 'session':
+        return this.#identity.onSession(event.isConnected);
       case 'proposed':
         return this.#reconfiguration.onProposed(event.outcome);
       case 'persisted':
@@ -190,12 +225,16 @@ export class Replica {
       case 'snapshot-installed':
         // Whatever became of the link: this is what disk and table hold now.
         return this.#learning.onSnapshotInstalled(event.link, event.runs);
+      case 'state-hashed':
+        return this.#replication.onStateHashed(event.seq, event.hash);
       case 'tick':
         return this.#onTick();
       case 'turn-end':
         return this.#replication.onTurnEnd();
       case 'leave':
         return this.#onLeave();
+      case 'disk-full':
+        return this.#onDiskFull();
     }
   }
 
@@ -203,6 +242,8 @@ export class Replica {
   #onMessage(id: LinkId, message: PeerMessage): void {
     const link = this.#core.links.get(id);
     if (link === undefined || this.#core.configuration === undefined) return;
+    // Later epochs are not adopted any more, but who speaks in them lives.
+    if (this.#core.diskFull) this.#suspicion.onHeard(link.peer.serverId);
     if (message.epoch > this.#core.epoch) {
       if (this.#knows(link)) this.#reconfiguration.onHigherEpoch(message.epoch);
       else this.#closeStranger(link);
@@ -273,7 +314,9 @@ export class Replica {
         return this.#learning.onUngate(link);
       case 'ping':
       case 'stale':
+        return;
       case 'state-hash':
+        return this.#replication.onStateHash(link, body.seq, body.hash);
     }
   }
 
@@ -315,6 +358,8 @@ export class Replica {
       this.#beat();
     }
     this.#suspicion.onTick();
+    this.#identity.onTick();
+    if (this.#core.role === 'halted') return;
     this.#learning.onTick();
     this.#admission.onTick(this.#suspicion.registered ?? []);
     this.#reconfiguration.onTick();
@@ -328,6 +373,7 @@ export class Replica {
     for (const link of this.#core.links.values()) this.#core.send(link.id, { kind: 'ping' });
     this.#probePredecessor();
     this.#replication.greetSuccessor();
+    this.#replication.startStateHash();
     this.#lease.startBeat();
   }
 
@@ -346,12 +392,29 @@ export class Replica {
 
   #onLeave(): void {
     if (this.#core.leaving) return;
-    this.#core.leaving = true;
-    this.#reads.refuseAll();
-    this.#core.emit({ kind: 'announce', state: 'leaving' });
+    this.#stopServing();
     // No member at all: there is nobody to hand over to, and nothing to agree on.
     if (this.#core.isMember) this.#reconfiguration.onTick();
     else this.#core.emit({ kind: 'left' });
+  }
+
+  /**
+   * What is durable here may still be acked and committed; for the rest the outcome is open at once: the
+   * others may hold it, and commit it without this server.
+   */
+  #onDiskFull(): void {
+    if (this.#core.diskFull) return;
+    this.#core.diskFull = true;
+    this.#replication.abandonWrites(this.#core.log.durable);
+    if (!this.#core.leaving) this.#stopServing();
+    this.#reconfiguration.onTick();
+  }
+
+  /** R10: before anybody is told that this server has left. */
+  #stopServing(): void {
+    this.#core.leaving = true;
+    this.#reads.refuseAll();
+    this.#core.emit({ kind: 'announce', state: 'leaving' });
   }
 
   /** The sender is told our epoch, so that it reads the configuration; once a beat is enough. */
@@ -387,6 +450,7 @@ export class Replica {
     const wasMember = this.#core.isMember;
     this.#enter('learner', configuration);
     if (wasMember) {
+      this.#removedBy = configuration;
       this.#replication.abandonWrites();
       this.#reads.refuseAll();
     }
@@ -420,6 +484,7 @@ export class Replica {
   #becomeMember(role: Role, configuration: Configuration): void {
     const wasMember = this.#core.isMember;
     this.#enter(role, configuration);
+    this.#removedBy = undefined;
     this.#core.emit({ kind: 'dial', target: this.#core.successor });
     if (!wasMember) this.#core.emit({ kind: 'announce', state: 'member' });
   }

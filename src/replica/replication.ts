@@ -35,6 +35,8 @@ export class Replication {
   /** All that are fed from here: the successor and the learners. */
   readonly senders = new Set<Sender>();
   #ackedUpstream = 0;
+  /** What the source counts as committed; this log may not reach so far yet. */
+  #sourceCommit = 0;
   readonly #writes = new Map<number, readonly WriteRequest[]>();
 
   constructor(core: Core, reads: Reads, lease: ChainLease) {
@@ -167,6 +169,7 @@ export class Replication {
   /** From here on entries are taken from this link: a learner's connection to the tail. */
   feedFrom(link: Link): void {
     this.#source = link;
+    this.#sourceCommit = 0;
     this.#ackedUpstream = 0;
   }
 
@@ -189,6 +192,7 @@ export class Replication {
   onCommit(link: Link, commit: number): void {
     if (!this.#isSource(link)) return;
     const { log } = this.#core;
+    this.#sourceCommit = Math.max(this.#sourceCommit, commit);
     const known = Math.min(commit, log.lastSeq);
     invariant(
       known <= log.durable || !this.#core.isMember || known <= log.commit,
@@ -220,6 +224,11 @@ export class Replication {
     return proven;
   }
 
+  /** Ops that a learner's source counts as committed and that are not on this disk. */
+  get behind(): number {
+    return Math.max(0, this.#sourceCommit - this.#core.log.durable);
+  }
+
   /** The head commits what all have proven, unless it holds (R9). */
   advance(): void {
     const { isHead, isCurrent, now, holdUntilMs } = this.#core;
@@ -233,13 +242,39 @@ export class Replication {
     for (const sender of this.senders) sender.sendCommit();
   }
 
-  /** No longer head: how these writes end is for `verify` to tell. */
-  abandonWrites(): void {
+  /** The head's state goes down the chain at each beat, and from the tail to its learners. */
+  startStateHash(): void {
+    if (!this.#core.isHead || this.#fed.length === 0) return;
+    this.#core.emit({ kind: 'hash-state' });
+  }
+
+  /** Only the one whose log this server follows is believed: the later of two that differ must stop. */
+  onStateHash(link: Link, seq: number, hash: string): void {
+    if (link !== this.#source) return;
+    const from = this.#core.configuration?.members.find((member) => sameMember(member, link.peer));
+    if (from !== undefined) this.#core.emit({ kind: 'compare-state', seq, hash, from });
+  }
+
+  /** Passed on only when it was found equal here: so a member that differs stops alone. */
+  onStateHashed(seq: number, hash: string): void {
+    for (const { link } of this.#fed) this.#core.send(link.id, { kind: 'state-hash', seq, hash });
+  }
+
+  /** How the writes after `seq` end is for `verify` to tell: this server will not see it. */
+  abandonWrites(seq = 0): void {
     for (const entry of this.#core.log.uncommitted()) {
       const writes = this.#writes.get(entry.lastSeq);
-      if (writes !== undefined) this.#core.emit({ kind: 'abandon', entry, writes });
+      if (writes === undefined || entry.lastSeq <= seq) continue;
+      this.#core.emit({ kind: 'abandon', entry, writes });
+      this.#writes.delete(entry.lastSeq);
     }
-    this.#writes.clear();
+  }
+
+  /** What is still to be sent to the successor and to learners lies here and beyond. */
+  get neededSeq(): number {
+    let needed = Number.POSITIVE_INFINITY;
+    for (const sender of this.senders) needed = Math.min(needed, sender.neededSeq);
+    return needed;
   }
 
   get hasPendingWrites(): boolean {
@@ -254,6 +289,10 @@ export class Replication {
     if (link === this.#source) return true;
     this.#core.closeLink(link.id, 'entries on a connection that is not settled');
     return false;
+  }
+
+  get #fed(): Sender[] {
+    return [...this.senders].filter(({ isFed }) => isFed);
   }
 
   #settle(): void {

@@ -40,6 +40,12 @@ export class Sender {
     return this.#next;
   }
 
+  /** The log from here on may still have to be read for this peer. */
+  get neededSeq(): number {
+    if (this.isFed) return this.#next;
+    return this.#snapshotSeq === undefined ? Number.POSITIVE_INFINITY : this.#snapshotSeq + 1;
+  }
+
   /** The peer's log agrees with ours up to `seq`; feed it what comes after. */
   startAfter(seq: number): void {
     this.#next = seq + 1;
@@ -58,6 +64,11 @@ export class Sender {
     if (this.state !== 'live') return false;
     const { log } = this.#core;
     return this.#next > log.lastSeq || log.startingAt(this.#next) !== undefined;
+  }
+
+  /** Whether the peer takes entries over this link. */
+  get isFed(): boolean {
+    return this.state === 'live' || this.state === 'reading';
   }
 
   /** Sends what there is, as far as the window allows. */
@@ -106,7 +117,7 @@ export class Sender {
 
   /** Tells the peer the commit index, unless an append already did. */
   sendCommit(): void {
-    if (this.state === 'idle' || this.state === 'snapshot') return;
+    if (!this.isFed) return;
     const { commit } = this.#core.log;
     if (commit <= this.#commitSent) return;
     this.#commitSent = commit;

@@ -31,6 +31,8 @@ export interface Timing {
   readonly readWaitMs: number;
   /** How long `/chain` may show an older epoch than this server's disk before a start is refused. */
   readonly olderChainMs: number;
+  /** A registration seen for this long is that of a live process: longer than any session timeout. */
+  readonly rivalMs: number;
 }
 
 export function timingOf(leaseMs: number, reviveGraceMs: number): Timing {
@@ -45,5 +47,6 @@ export function timingOf(leaseMs: number, reviveGraceMs: number): Timing {
     retryMs: leaseMs / 2,
     readWaitMs: 10_000,
     olderChainMs: 5_000,
+    rivalMs: 10_000,
   };
 }

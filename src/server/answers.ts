@@ -1,12 +1,17 @@
-/** Answers to clients, made from the table: of writes when they are applied, of reads in two steps. */
+/**
+ * Answers to clients, made from the table: of writes when they are applied, of reads in two steps.
+ *
+ * Invariant: what an answer takes of this server's memory does not grow with the table: pages are made
+ * one at a time, when the client has taken those before.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { pageBytesMax } from '../limits.js';
 import type { Machine } from '../machine/machine.js';
 import type { OpResult } from '../machine/op.js';
-import { encodeResponse, type ResponseBody } from '../protocol/messages.js';
+import { encodeResponse, type ResponseBody, type ScanHead } from '../protocol/messages.js';
 import type { Entry } from '../replica/entry.js';
 import type { Replica } from '../replica/replica.js';
-import type { TableSnapshot } from '../table/hash-table.js';
-import type { ClientRead, ClientWrite } from './client-requests.js';
+import type { ClientRead, ClientWrite, ScanInstant } from './client-requests.js';
 
 /** The op ids are given out: the last word for those that do not wait. */
 export function answerAssigned(entry: Entry, writes: readonly ClientWrite[]): void {
@@ -53,7 +58,7 @@ export class ReadAnswers {
         continue;
       }
       if (body.kind === 'scan') {
-        read.snapshot = this.machine.snapshot();
+        read.instant = this.#instant();
         session.setStreaming(true);
       } else {
         read.payload = encodeResponse({ id, body: this.#valueOf(body) });
@@ -67,14 +72,14 @@ export class ReadAnswers {
   /** What was read may leave. */
   answer(reads: readonly ClientRead[]): void {
     for (const read of reads) {
-      const { session, arrivedAtMs, body, payload, snapshot } = read;
+      const { session, arrivedAtMs, body, payload, instant } = read;
       if (payload !== undefined) {
         read.payload = undefined;
         session.answerPayload(body.kind, arrivedAtMs, payload);
         session.hold(-payload.length);
-      } else if (snapshot !== undefined) {
-        read.snapshot = undefined;
-        void streamPages(read, snapshot);
+      } else if (instant !== undefined) {
+        read.instant = undefined;
+        void streamPages(read, instant);
       }
     }
   }
@@ -82,14 +87,29 @@ export class ReadAnswers {
   /** What was read for these and did not leave: without a lease it is read anew. */
   discard(reads: readonly ClientRead[]): void {
     for (const read of reads) {
-      const { session, payload, snapshot } = read;
+      const { session, payload, instant } = read;
       read.payload = undefined;
-      read.snapshot = undefined;
+      read.instant = undefined;
       if (payload !== undefined) session.hold(-payload.length);
-      if (snapshot === undefined) continue;
-      snapshot.close();
+      if (instant === undefined) continue;
+      instant.snapshot.close();
       session.setStreaming(false);
     }
+  }
+
+  /** The table as it is now, and what is to be said about it before its first entry. */
+  #instant(): ScanInstant {
+    const { appliedSeq: seq, table, stateHash } = this.machine;
+    const runs = this.#replica.runsUpTo(seq);
+    const head: ScanHead = {
+      opId: { epoch: runs.at(-1)?.epoch ?? 0, seq },
+      keys: table.size,
+      bytes: table.bytes,
+      runs,
+      stateHash,
+      clusterId: this.#replica.configuration?.clusterId ?? '',
+    };
+    return { head, snapshot: this.machine.snapshot() };
   }
 
   #valueOf(body: Exclude<ClientRead['body'], { kind: 'scan' }>): ResponseBody {
@@ -112,11 +132,12 @@ export class ReadAnswers {
   }
 }
 
-/** All pages of one instant, never faster than the client takes them. */
-async function streamPages(read: ClientRead, snapshot: TableSnapshot): Promise<void> {
+/** All pages of one instant, never faster than the client takes them; the first one with the head. */
+async function streamPages(read: ClientRead, { head, snapshot }: ScanInstant): Promise<void> {
   const { session, id, arrivedAtMs, body } = read;
   const { connection } = session;
   const values = body.kind === 'scan' && body.values;
+  let first: { head?: ScanHead } = { head };
   try {
     for (;;) {
       await connection.drained();
@@ -124,9 +145,12 @@ async function streamPages(read: ClientRead, snapshot: TableSnapshot): Promise<v
       const entries = snapshot.next(pageBytesMax);
       if (entries.length === 0) break;
       const shown = values ? entries : entries.map((entry) => ({ ...entry, value: noBytes }));
-      session.tell(id, { kind: 'page', entries: shown, last: false });
+      session.tell(id, { kind: 'page', entries: shown, last: false, ...first });
+      first = {};
+      // A client that takes all at once must not keep the loop from serving the others.
+      await nextTurn();
     }
-    session.answer(id, 'scan', arrivedAtMs, { kind: 'page', entries: [], last: true });
+    session.answer(id, 'scan', arrivedAtMs, { kind: 'page', entries: [], last: true, ...first });
   } catch (error) {
     // Out of memory for the snapshot: this scan fails, nothing else.
     const message = `the scan failed: ${error instanceof Error ? error.message : String(error)}`;

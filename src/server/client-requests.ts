@@ -1,6 +1,6 @@
 /** A client's requests as the server holds them between frame and answer. */
 import type { Op } from '../machine/op.js';
-import type { RequestBody } from '../protocol/messages.js';
+import type { RequestBody, ScanHead } from '../protocol/messages.js';
 import type { ReadRequest, WriteRequest } from '../replica/events.js';
 import type { TableSnapshot } from '../table/hash-table.js';
 import type { ClientSession } from './client-session.js';
@@ -28,7 +28,12 @@ export interface ClientRead extends ReadRequest, RequestOrigin {
   /** The answer made from the value that was read; it leaves only if the lease holds after that. */
   payload: Uint8Array | undefined;
   /** For a scan: the instant of the table that its pages come from. */
-  snapshot: TableSnapshot | undefined;
+  instant: ScanInstant | undefined;
+}
+
+export interface ScanInstant {
+  readonly head: ScanHead;
+  readonly snapshot: TableSnapshot;
 }
 
 export function isWrite(request: WriteRequest | ReadRequest): request is WriteRequest {

@@ -31,7 +31,8 @@ export interface SessionHost {
   onWrite(write: ClientWrite): void;
   onRead(read: ClientRead): void;
   onStatus(session: ClientSession, id: number, arrivedAtMs: number): void;
-  onLeave(session: ClientSession, id: number, arrivedAtMs: number): void;
+  /** `force`: also if this is the only member of the chain. */
+  onLeave(session: ClientSession, id: number, arrivedAtMs: number, force: boolean): void;
   onAnswered(kind: string, arrivedAtMs: number, failed: boolean): void;
 }
 
@@ -160,7 +161,7 @@ export class ClientSession {
       return;
     }
     if (body.kind === 'leave') {
-      this.#host.onLeave(this, id, arrivedAtMs);
+      this.#host.onLeave(this, id, arrivedAtMs, body.force);
       return;
     }
     if (body.kind === 'write') {
@@ -191,8 +192,8 @@ export class ClientSession {
 
   #readOf(id: number, arrivedAtMs: number, body: ReadBody): ClientRead {
     const scope = scopeOf(body);
-    const snapshot = undefined;
-    return { session: this, id, arrivedAtMs, body, scope, payload: undefined, snapshot };
+    const instant = undefined;
+    return { session: this, id, arrivedAtMs, body, scope, payload: undefined, instant };
   }
 }
 

@@ -10,7 +10,8 @@ import { BadRequestError, type CatenaError, ClosedError } from '../errors.js';
 import { clusterDefault } from '../limits.js';
 import { type Logger, silentLogger } from '../logger.js';
 import { defaultHost, formatAddress } from '../protocol/address.js';
-import { CatenaServer } from './server.js';
+import { checkDataPath } from './data-path.js';
+import { type SupervisedServer, superviseServer } from './supervision/supervised-server.js';
 
 export interface EmbeddedOptions {
   readonly servers: number;
@@ -22,6 +23,9 @@ export interface EmbeddedOptions {
   /** Data of all servers and of the coordination is kept below this directory. */
   readonly dataPath: string;
   readonly leaseMs?: number;
+  readonly logRetainBytes?: number;
+  readonly scrubIntervalMs?: number;
+  readonly acceptMoved?: boolean;
   readonly logger?: Logger;
   /** One line for people: serving, role, epoch or chain changed. */
   readonly onLine: (line: string) => void;
@@ -29,14 +33,19 @@ export interface EmbeddedOptions {
   readonly onHalt?: (number: number, reason: CatenaError) => void;
 }
 
-const serversMax = 16;
+export const embeddedServersMax = 16;
 const portMax = 65_535;
 
-/** Starts all servers; each listens and recovers before this resolves. Throws what a server throws. */
+/**
+ * Starts all servers; each listens and recovers before this resolves, or waits for room on its disk.
+ * Throws what a server throws.
+ */
 export async function startEmbeddedCluster(options: EmbeddedOptions): Promise<EmbeddedCluster> {
   const { servers } = options;
-  if (!Number.isInteger(servers) || servers < 1 || servers > serversMax) {
-    throw new BadRequestError(`${servers} servers; an embedded chain has 1 to ${serversMax}`);
+  if (!Number.isInteger(servers) || servers < 1 || servers > embeddedServersMax) {
+    throw new BadRequestError(
+      `${servers} servers; an embedded chain has 1 to ${embeddedServersMax}`,
+    );
   }
   const lastPort = options.basePort + servers - 1;
   if (!Number.isInteger(options.basePort) || options.basePort < 1 || lastPort > portMax) {
@@ -44,10 +53,12 @@ export async function startEmbeddedCluster(options: EmbeddedOptions): Promise<Em
       `ports ${options.basePort} to ${lastPort}; they must lie between 1 and ${portMax}`,
     );
   }
+  await checkDataPath(options.dataPath);
   const coordination = await openFileBackedCoordination(join(options.dataPath, 'chain.json'));
   const cluster = new EmbeddedCluster(options, coordination);
   try {
     for (let number = 1; number <= servers; number++) await cluster.start(number);
+    await cluster.haveRecovered();
   } catch (error) {
     await cluster.stop();
     throw error;
@@ -59,7 +70,8 @@ export class EmbeddedCluster {
   readonly addresses: readonly string[];
   readonly #options: EmbeddedOptions;
   readonly #coordination: MemoryCoordination;
-  readonly #running = new Map<number, CatenaServer>();
+  readonly #running = new Map<number, SupervisedServer>();
+  readonly #recovering: Promise<void>[] = [];
   /** The newest start or kill of each server. */
   readonly #turns = new Map<number, Promise<void>>();
   #isStopped = false;
@@ -72,15 +84,23 @@ export class EmbeddedCluster {
   }
 
   isRunning(number: number): boolean {
-    return this.#running.has(number);
+    return this.#running.get(number)?.life !== undefined;
   }
 
-  /** Starts a server on its data. Nothing happens if it runs. */
+  /**
+   * Starts a server on its data. Nothing happens if it runs. Resolves when it listens, or waits: with damaged
+   * data for another server, so those must not wait for it.
+   */
   start(number: number): Promise<void> {
     return this.#inTurn(number, async () => {
       if (this.#isStopped) throw new ClosedError('the embedded chain was stopped');
       if (!this.#running.has(number)) await this.#startNow(number);
     });
+  }
+
+  /** Resolves when none that was started waits for another one; throws why one could not start. */
+  async haveRecovered(): Promise<void> {
+    await Promise.all(this.#recovering.splice(0));
   }
 
   /** Crashes a server: nothing is flushed, said or left. Its data stays. */
@@ -113,22 +133,33 @@ export class EmbeddedCluster {
   }
 
   async #startNow(number: number): Promise<void> {
-    const { dataPath, cluster, leaseMs, logger, onLine, servers, onHalt } = this.#options;
-    const server = await CatenaServer.start({
+    const { dataPath, cluster, leaseMs, logRetainBytes, logger, onLine, servers, onHalt } =
+      this.#options;
+    const { scrubIntervalMs, acceptMoved } = this.#options;
+    const server = superviseServer({
       listen: this.#listenOf(number),
       dataPath: join(dataPath, `server-${number}`),
       cluster: cluster ?? clusterDefault,
-      coordinator: this.#coordination.coordinator(),
+      coordinator: () => this.#coordination.coordinator(),
       replicas: servers,
       ...(leaseMs === undefined ? {} : { leaseMs }),
+      ...(logRetainBytes === undefined ? {} : { logRetainBytes }),
+      ...(scrubIntervalMs === undefined ? {} : { scrubIntervalMs }),
+      ...(acceptMoved === undefined ? {} : { acceptMoved }),
       logger: logger ?? silentLogger,
       onLine,
     });
     this.#running.set(number, server);
+    const recovers = server.reaches('up', 'waits for room');
+    recovers.catch(() => undefined);
+    this.#recovering.push(recovers);
+    let hasBegun = false;
     void server.ended.then((reason) => {
       if (this.#running.get(number) === server) this.#running.delete(number);
-      if (reason !== undefined) onHalt?.(number, reason);
+      if (reason !== undefined && hasBegun) onHalt?.(number, reason);
     });
+    await server.reaches('up', 'waits for room', 'waits for others');
+    hasBegun = true;
   }
 
   #listenOf(number: number): { host: string; port: number } {

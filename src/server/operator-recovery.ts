@@ -12,6 +12,7 @@ import {
 import type { ChainRead, Coordinator } from '../coordination/coordinator.js';
 import { recovered } from '../coordination/membership.js';
 import { CoordinationError, RefusedToStartError } from '../errors.js';
+import { checkExistingDataPath } from './data-path.js';
 import { recover } from './recovery.js';
 
 export interface RecoveryPlan {
@@ -36,6 +37,7 @@ export async function planRecovery(
   coordinator: Coordinator,
   discardLater: boolean,
 ): Promise<RecoveryPlan> {
+  await checkExistingDataPath(dataPath);
   const found = await recover(dataPath, { onDurable: () => {}, onFatal: () => {} });
   const { lastKnown, log, data, entryLog, machine } = found;
   const { serverId } = data.identity;

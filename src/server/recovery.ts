@@ -7,7 +7,8 @@ import { type Configuration, parseConfiguration } from '../coordination/configur
 import { DataDamagedError } from '../errors.js';
 import { recentBytesMax } from '../limits.js';
 import { type DataDirectory, openDataDirectory } from '../log/data-directory.js';
-import { type LogListener, SegmentedLog } from '../log/segmented-log.js';
+import type { Disk } from '../log/disk.js';
+import { type LogListener, SegmentedLog, segmentBytesDefault } from '../log/segmented-log.js';
 import { type SnapshotReader, SnapshotStore } from '../log/snapshot-store.js';
 import { Machine } from '../machine/machine.js';
 import { entryOf } from '../protocol/entry-codec.js';
@@ -15,35 +16,58 @@ import { decodePage } from '../protocol/messages.js';
 import type { Entry } from '../replica/entry.js';
 import { EntryLog } from '../replica/entry-log.js';
 import { EpochRuns } from '../replica/epoch-runs.js';
-import type { SnapshotMetadata } from './snapshot-transfer.js';
+import type { Founding } from '../replica/founding.js';
+import type { CheckpointState } from './snapshots/checkpoints.js';
+import { parseMetadata } from './snapshots/metadata.js';
 
 export interface Recovered {
   readonly data: DataDirectory;
   readonly log: SegmentedLog;
   readonly snapshots: SnapshotStore;
+  /** The newest of them. */
+  readonly checkpoint: CheckpointState;
   /** Replaced when a snapshot is installed: the table before it must not stay in memory. */
   machine: Machine;
   readonly entryLog: EntryLog;
   readonly lastKnown: Configuration | undefined;
+  /** The data comes from a backup and belongs to no cluster yet. */
+  readonly founding: Founding | undefined;
 }
 
 /** Takes the directory's lock and reads everything. Throws the typed errors of src/log. */
-export async function recover(path: string, listener: LogListener): Promise<Recovered> {
-  const data = await openDataDirectory({ path });
+export async function recover(
+  path: string,
+  listener: LogListener,
+  {
+    disk,
+    segmentBytes = segmentBytesDefault,
+    acceptMoved = false,
+  }: { disk?: Disk; segmentBytes?: number; acceptMoved?: boolean } = {},
+): Promise<Recovered> {
+  const data = await openDataDirectory({
+    path,
+    acceptMoved,
+    ...(disk === undefined ? {} : { disk }),
+  });
   try {
-    return await recoverFrom(data, listener);
+    return await recoverFrom(data, listener, segmentBytes);
   } catch (error) {
     await data.close();
     throw error;
   }
 }
 
-async function recoverFrom(data: DataDirectory, listener: LogListener): Promise<Recovered> {
+async function recoverFrom(
+  data: DataDirectory,
+  listener: LogListener,
+  segmentBytes: number,
+): Promise<Recovered> {
   const lastKnown = await readLastKnown(data);
   const snapshots = await SnapshotStore.open({ disk: data.disk, directory: data.snapshotsPath });
   const newest = await snapshots.newest();
   const base = newest === undefined ? { seq: 0, epoch: 0 } : newest.meta;
-  const runs = new EpochRuns((newest?.meta as SnapshotMetadata | undefined)?.runs ?? []);
+  const runs = new EpochRuns(newest === undefined ? [] : parseMetadata(newest.meta).runs);
+  const checkpoint = { seq: base.seq, bytes: newest?.bytes ?? 0 };
   const machine = newest === undefined ? new Machine() : await machineFrom(newest);
   let commit = base.seq;
   const suffix: Entry[] = [];
@@ -52,6 +76,7 @@ async function recoverFrom(data: DataDirectory, listener: LogListener): Promise<
     directory: data.logPath,
     listener,
     base,
+    segmentBytes,
     onRecord: (record) => {
       const entry = entryOf(record);
       runs.extend(entry.epoch, entry.lastSeq);
@@ -69,10 +94,19 @@ async function recoverFrom(data: DataDirectory, listener: LogListener): Promise<
     suffix,
     recentBytesMax,
   );
-  return { data, log, snapshots, machine, entryLog, lastKnown };
+  return { data, log, snapshots, checkpoint, machine, entryLog, lastKnown, founding: foundingOf(data) };
 }
 
-/** A new machine with the table of this snapshot. Throws DataDamagedError. */
+function foundingOf({ identity: { restored } }: DataDirectory): Founding | undefined {
+  if (restored === undefined) return undefined;
+  const { clusterId, opId } = restored;
+  return { reason: `founded with a backup of cluster ${clusterId} at op ${opId}` };
+}
+
+/**
+ * A new machine with the table of this snapshot. Throws DataDamagedError, also if what was written was
+ * damaged in the memory of the server that wrote it: every sum of the file is right then.
+ */
 export async function machineFrom(reader: SnapshotReader): Promise<Machine> {
   const machine = new Machine(reader.meta.seq);
   for await (const chunk of reader.chunks()) {
@@ -81,6 +115,12 @@ export async function machineFrom(reader: SnapshotReader): Promise<Machine> {
     }
   }
   await reader.close();
+  const { seq, stateHash } = reader.meta;
+  if (typeof stateHash === 'string' && stateHash !== machine.stateHash) {
+    throw new DataDamagedError(
+      `the snapshot of seq ${seq} holds a state with the hash ${machine.stateHash}, its metadata says ${stateHash}`,
+    );
+  }
   return machine;
 }
 

@@ -7,15 +7,15 @@
  */
 import type { Configuration, Member } from '../coordination/configuration.js';
 import type { ChainRead, Coordinator, WriteOutcome } from '../coordination/coordinator.js';
-import { CatenaError, InvariantError, StorageError } from '../errors.js';
+import { CatenaError, DiskFullError, InvariantError, StorageError } from '../errors.js';
 import { unacknowledgedBytesMax } from '../limits.js';
 import { NotInLogError } from '../log/segmented-log.js';
 import type { Logger } from '../logger.js';
+import type { Machine } from '../machine/machine.js';
 import type { OpResult } from '../machine/op.js';
 import { entryOf } from '../protocol/entry-codec.js';
 import { decodePeer, encodePeer, isSnapshotMessage } from '../protocol/peer-messages.js';
 import type { Entry } from '../replica/entry.js';
-import type { EpochRun } from '../replica/epoch-runs.js';
 import type {
   Effect,
   Event,
@@ -31,9 +31,11 @@ import { answerAssigned, answerWritten, ReadAnswers } from './answers.js';
 import type { ClientRead, ClientWrite } from './client-requests.js';
 import type { Clock } from './clock.js';
 import type { PeerLink, PeerNetwork } from './peer-network.js';
-import { machineFrom, type Recovered, writeLastKnown } from './recovery.js';
-import { SnapshotIntake } from './snapshot-intake.js';
-import { sendSnapshot } from './snapshot-transfer.js';
+import { type Recovered, writeLastKnown } from './recovery.js';
+import { CatchUpReport } from './snapshots/catch-up-report.js';
+import { Snapshots } from './snapshots/snapshots.js';
+import type { SnapshotRequest } from './snapshots/source.js';
+import { StateComparison } from './state-comparison.js';
 import { WriteQueue } from './write-queue.js';
 
 export interface ReplicaHostEvents {
@@ -45,6 +47,10 @@ export interface ReplicaHostEvents {
   onCongestion(congested: boolean): void;
   onLeft(): void;
   onHalt(error: CatenaError): void;
+  /** What was to be written is not on disk, and never will be: this server can only leave. */
+  onDiskFull(error: DiskFullError): void;
+  /** For people. */
+  onLine(line: string): void;
 }
 
 export interface ReplicaHostOptions {
@@ -54,6 +60,8 @@ export interface ReplicaHostOptions {
   readonly peers: PeerNetwork;
   readonly clock: Clock;
   readonly tickMs: number;
+  /** Bytes of log that are kept although a snapshot covers them. */
+  readonly logRetainBytes: number;
   readonly logger: Logger;
   readonly self: Member;
   readonly events: ReplicaHostEvents;
@@ -77,7 +85,9 @@ export class ReplicaHost {
   #congested = false;
   /** Monotonic, of the newest append that is not sealed. */
   #appendedAtMs = Number.POSITIVE_INFINITY;
-  readonly #intake: SnapshotIntake;
+  readonly snapshots: Snapshots;
+  readonly #catchUp: CatchUpReport;
+  readonly #comparison: StateComparison;
   #ticker: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -85,14 +95,36 @@ export class ReplicaHost {
     this.#options = options;
     this.#replica = options.replica;
     this.#answers = new ReadAnswers(options.recovered.machine, options.replica);
-    this.#intake = new SnapshotIntake({
-      replica: options.replica,
-      store: options.recovered.snapshots,
+    const { replica, recovered, logger, events } = options;
+    this.#catchUp = new CatchUpReport(recovered.log.lastSeq);
+    this.snapshots = new Snapshots({
+      replica,
+      recovered,
+      logger,
+      logRetainBytes: options.logRetainBytes,
+      catchUp: this.#catchUp,
+      machine: () => this.#answers.machine,
+      setMachine: (machine) => {
+        this.#answers.machine = machine;
+        recovered.machine = machine;
+      },
       isStopped: () => this.#stopped,
       handle: (event) => this.handle(event),
-      install: (link, runs) => this.#install(link, runs),
+      suspend: () => {
+        this.#suspended = true;
+      },
+      resume: (event) => {
+        this.#suspended = false;
+        this.#events.unshift(event);
+        this.handle({ kind: 'tick' });
+      },
       onLinkPayloads: (link, payloads) => this.onLinkPayloads(link, payloads),
       onStorageFailure: (error) => this.#onStorageFailure(error),
+      onLine: (line) => events.onLine(line),
+    });
+    this.#comparison = new StateComparison({
+      machine: () => this.#answers.machine,
+      onEqual: (seq, hash) => this.handle({ kind: 'state-hashed', seq, hash }),
     });
     this.#writes = new WriteQueue({
       hasRoom: () => this.#hasRoom(),
@@ -109,6 +141,7 @@ export class ReplicaHost {
     this.#ticker = setInterval(() => {
       this.handle({ kind: 'tick' });
       this.#sealWhenQuiet();
+      this.snapshots.onTick();
     }, this.#options.tickMs);
   }
 
@@ -118,9 +151,9 @@ export class ReplicaHost {
     clearInterval(this.#ticker);
   }
 
-  /** Resolves when nothing of it writes to the snapshots any more; for after `stop` and the end of all links. */
-  cleanedUp(): Promise<void> {
-    return this.#intake.cleanedUp();
+  /** The one of this moment: an installed snapshot brings another. */
+  get machine(): Machine {
+    return this.#answers.machine;
   }
 
   get keys(): number {
@@ -177,7 +210,7 @@ export class ReplicaHost {
 
   /** What a peer sent. An error thrown closes that connection. */
   onLinkPayloads(link: PeerLink, payloads: readonly Buffer[]): void {
-    if (this.#intake.holdBack(link, payloads)) return;
+    if (this.snapshots.holdBack(link, payloads)) return;
     for (let index = 0; index < payloads.length; index++) {
       // Dealing with one message may have closed the link: the replica was told that it is down.
       if (link.connection.isClosed) return;
@@ -186,29 +219,14 @@ export class ReplicaHost {
         this.handle({ kind: 'message', link: link.id, message });
         continue;
       }
-      this.#intake.receive(link, message, payloads.slice(index + 1));
+      this.snapshots.receive(link, message, payloads.slice(index + 1));
       return;
     }
   }
 
   onLinkDown(link: PeerLink): void {
-    this.#intake.onLinkDown(link);
+    this.snapshots.onLinkDown(link);
     this.handle({ kind: 'link-down', link: link.id });
-  }
-
-  /** The snapshot is the newest thing on disk: from here there is no way back to the old table. */
-  async #install(link: LinkId, runs: readonly EpochRun[]): Promise<void> {
-    const { snapshots, log } = this.#options.recovered;
-    this.#suspended = true;
-    const reader = await snapshots.newest();
-    if (reader === undefined) throw new InvariantError('a finished snapshot is there');
-    const machine = await machineFrom(reader);
-    this.#answers.machine = machine;
-    this.#options.recovered.machine = machine;
-    await log.reset({ seq: reader.meta.seq, epoch: reader.meta.epoch });
-    this.#suspended = false;
-    this.#events.unshift({ kind: 'snapshot-installed', link, runs });
-    this.handle({ kind: 'tick' });
   }
 
   #scheduleTurnEnd(): void {
@@ -261,7 +279,7 @@ export class ReplicaHost {
       case 'append':
         return this.#append(effect.entry);
       case 'send':
-        return peers.get(effect.link)?.connection.send(encodePeer(effect));
+        return peers.get(effect.link)?.connection.send(encodePeer(this.#completed(effect)));
       case 'assigned':
         return answerAssigned(effect.entry, effect.writes as readonly ClientWrite[]);
       case 'apply':
@@ -280,6 +298,7 @@ export class ReplicaHost {
       case 'persist':
         return this.#persist(effect.state.configuration);
       case 'cut':
+        this.#catchUp.onCut(effect.seq);
         recovered.log.cut(effect.seq).catch((error: unknown) => this.#onStorageFailure(error));
         return;
       case 'dial':
@@ -292,9 +311,13 @@ export class ReplicaHost {
       case 'read-log':
         return this.#readLog(effect.link, effect.fromSeq, effect.bytesMax);
       case 'send-snapshot':
-        return this.#sendSnapshot(effect.link);
+        return this.#sendSnapshot(effect.link, effect);
       case 'propose':
         return this.#propose(effect.configuration, effect.version, effect.confirm);
+      case 'hash-state':
+        return this.#hashState();
+      case 'compare-state':
+        return this.#comparison.compare(effect);
       case 'refresh':
         return this.#refresh();
       case 'announce': {
@@ -302,6 +325,8 @@ export class ReplicaHost {
       }
       case 'role':
         this.#checkCongestion();
+        this.#reportCatchUp(effect.role);
+        this.#comparison.reset();
         return events.onRole(effect.role, effect.configuration, effect.reason);
       case 'note':
         return logger[effect.level](effect.message, effect.fields);
@@ -312,7 +337,15 @@ export class ReplicaHost {
     }
   }
 
+  /** Only the shell knows what a broken transfer left on the disk. */
+  #completed(message: Effect & { kind: 'send' }): Effect & { kind: 'send' } {
+    const { partial } = this.snapshots;
+    if (message.body.kind !== 'join' || partial === undefined) return message;
+    return { ...message, body: { ...message.body, partial } };
+  }
+
   #append({ epoch, firstSeq, lastSeq, record }: Entry): void {
+    this.#catchUp.onAppend(firstSeq, lastSeq, record.length);
     this.#appendedAtMs = performance.now();
     this.#options.recovered.log.append({ epoch, firstSeq, lastSeq, bytes: record });
   }
@@ -324,10 +357,22 @@ export class ReplicaHost {
     this.#options.recovered.log.seal().catch((error: unknown) => this.#onStorageFailure(error));
   }
 
+  /** What it took to come back: only what this server lacked, if the protocol is right. */
+  #reportCatchUp(role: Role): void {
+    const report = this.#catchUp.onRole(role);
+    if (report !== undefined) this.#options.events.onLine(report);
+  }
+
   #apply(entry: Entry, writes: readonly ClientWrite[] | undefined): void {
     const results: OpResult[] = this.#answers.machine.apply(entry);
+    this.#comparison.onApplied();
     if (writes !== undefined) answerWritten(entry, writes, results);
     if (this.#congested) this.#checkCongestion();
+  }
+
+  #hashState(): void {
+    const { appliedSeq: seq, stateHash: hash } = this.#answers.machine;
+    this.#events.push({ kind: 'state-hashed', seq, hash });
   }
 
   #persist(configuration: Configuration): void {
@@ -350,21 +395,11 @@ export class ReplicaHost {
       });
   }
 
-  #sendSnapshot(id: LinkId): void {
+  #sendSnapshot(id: LinkId, request: SnapshotRequest): void {
     const link = this.#options.peers.get(id);
-    const configuration = this.#replica.configuration;
+    const { configuration } = this.#replica;
     if (link === undefined || configuration === undefined) return;
-    const { machine } = this.#answers;
-    const seq = machine.appliedSeq;
-    const runs = this.#replica.runsUpTo(seq);
-    sendSnapshot(link, configuration, runs, machine.snapshot()).then(
-      (whole) => {
-        if (whole) this.handle({ kind: 'snapshot-sent', link: id, seq });
-      },
-      (error: unknown) => {
-        link.connection.close(error instanceof Error ? error : new Error(String(error)));
-      },
-    );
+    this.snapshots.send(link, configuration, request);
   }
 
   #propose(configuration: Configuration, version: number | undefined, confirm: boolean): void {
@@ -389,6 +424,11 @@ export class ReplicaHost {
 
   #onStorageFailure(error: unknown): void {
     const known = error instanceof CatenaError;
+    // While table and log do not fit together no event is handled, so that nothing can be left in order.
+    if (error instanceof DiskFullError && !this.#suspended) {
+      if (!this.#stopped) this.#options.events.onDiskFull(error);
+      return;
+    }
     this.#halt(known ? error : new StorageError(String(error), { cause: error }));
   }
 

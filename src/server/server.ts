@@ -4,8 +4,14 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Configuration, Member } from '../coordination/configuration.js';
-import { type CatenaError, OutcomeUnknownError, type StorageError } from '../errors.js';
-import { transferWindowBytes } from '../limits.js';
+import {
+  type CatenaError,
+  DiskFullError,
+  LastMemberError,
+  OutcomeUnknownError,
+} from '../errors.js';
+import { leaveTimeoutMs, transferWindowBytes } from '../limits.js';
+import type { LogListener, StorageFailure } from '../log/segmented-log.js';
 import { formatAddress } from '../protocol/address.js';
 import { sealRecord } from '../protocol/entry-codec.js';
 import type { PeerIdentity, View } from '../protocol/messages.js';
@@ -18,15 +24,22 @@ import { timingOf } from '../replica/timing.js';
 import { type ClientRead, type ClientWrite, isWrite } from './client-requests.js';
 import { type ClientSession, failureOf } from './client-session.js';
 import { systemClock } from './clock.js';
+import { checkDataPath } from './data-path.js';
 import { Listener } from './listener.js';
+import { MemoryCheck } from './memory-check.js';
+import { OperatorLines } from './operator-lines.js';
 import { PeerNetwork } from './peer-network.js';
 import { type Recovered, recover } from './recovery.js';
 import { ReplicaHost } from './replica-host.js';
-import { type CheckedOptions, checkOptions, type ServerOptions } from './server-options.js';
+import { createScrubber, type Scrubber } from './scrubber.js';
+import {
+  type CheckedOptions,
+  checkOptions,
+  segmentBytesFor,
+  type ServerOptions,
+} from './server-options.js';
 import { Statistics } from './statistics.js';
 
-/** A leaver that cannot reach ZooKeeper, or whose chain is stuck, goes anyway after this. */
-const leaveTimeoutMs = 5_000;
 /** Below this a learner is fed from the log even if the table is smaller still. */
 const snapshotBytesMin = 1024 * 1024;
 
@@ -43,27 +56,49 @@ export class CatenaServer {
   readonly #host: ReplicaHost;
   readonly #peers: PeerNetwork;
   readonly #listener: Listener;
+  readonly #scrubber: Scrubber;
+  readonly #memoryCheck: MemoryCheck;
   readonly #statistics = new Statistics();
+  readonly #lines: OperatorLines;
   readonly #startedAtMs = performance.now();
   #end!: (reason: CatenaError | undefined) => void;
   #onLeft: (() => void) | undefined;
+  /** Whether the chain agreed to the leave that was asked for. */
+  #leaving: Promise<boolean> | undefined;
   /** Coordination has placed it, as a member or a learner; until then it only listens. */
   #serves = false;
   #closing: Promise<void> | undefined;
+  /** Why it leaves, if it was not asked to. */
+  #leavingReason: DiskFullError | undefined;
 
-  /** Recovers, listens and announces itself. Throws typed errors: bad options, damaged data, a port in use. */
+  /**
+   * Recovers, listens and announces itself. Throws typed errors: bad options, damaged data, no room on
+   * the disk, a port in use.
+   */
   static async start(options: ServerOptions): Promise<CatenaServer> {
     const checked = checkOptions(options);
+    if (checked.disk === undefined) await checkDataPath(checked.dataPath);
     let server: CatenaServer | undefined;
-    let failure: StorageError | undefined;
-    const recovered = await recover(checked.dataPath, {
+    let failure: StorageFailure | undefined;
+    const listener: LogListener = {
       onDurable: (seq) => {
         if (server !== undefined) server.#host.handle({ kind: 'durable', seq });
       },
       onFatal: (error) => {
-        failure = error;
-        if (server !== undefined) server.#halt(error);
+        failure ??= error;
+        if (server === undefined) return;
+        if (error instanceof DiskFullError) server.#onDiskFull(error, true);
+        else server.#halt(error);
       },
+      onDiskFull: (error) => {
+        failure ??= error;
+        if (server !== undefined) server.#onDiskFull(error, false);
+      },
+    };
+    const recovered = await recover(checked.dataPath, listener, {
+      ...(checked.disk === undefined ? {} : { disk: checked.disk }),
+      segmentBytes: segmentBytesFor(checked.logRetainBytes),
+      acceptMoved: checked.acceptMoved,
     });
     try {
       server = new CatenaServer(checked, recovered);
@@ -98,7 +133,11 @@ export class CatenaServer {
         seal: sealRecord,
         prefersSnapshot: (seq) => this.#prefersSnapshot(seq),
       },
-      { log: recovered.entryLog, lastKnown: recovered.lastKnown },
+      {
+        log: recovered.entryLog,
+        lastKnown: recovered.lastKnown,
+        founding: recovered.founding,
+      },
     );
     const scheduleFlush = (flush: () => void): void => this.#host.scheduleFlush(flush);
     const shared = { cluster: options.cluster, identity: () => this.#identity(), scheduleFlush };
@@ -121,6 +160,7 @@ export class CatenaServer {
       peers: this.#peers,
       clock: systemClock,
       tickMs: timing.beatMs / 2,
+      logRetainBytes: options.logRetainBytes,
       logger,
       self: this.#self,
       events: {
@@ -130,7 +170,31 @@ export class CatenaServer {
         onCongestion: (congested) => this.#listener.setCongested(congested),
         onLeft: () => this.#onLeft?.(),
         onHalt: (error) => this.#halt(error),
+        onDiskFull: (error) => this.#onDiskFull(error, true),
+        onLine: (line) => options.onLine(`${this.address} ${line}`),
       },
+    });
+    this.#lines = new OperatorLines({
+      address: this.address,
+      coordinationName: options.coordinationName ?? 'ZooKeeper',
+      waiting: () => this.#replica.waiting(systemClock()),
+      onLine: options.onLine,
+      clock: systemClock,
+    });
+    this.#scrubber = createScrubber(recovered, () => this.#host.snapshots.checkpoint.bytes, {
+      intervalMs: options.scrubIntervalMs,
+      logger,
+      onDamage: (error) => this.#halt(error),
+    });
+    this.#memoryCheck = new MemoryCheck({
+      intervalMs: options.scrubIntervalMs,
+      machine: () => this.#host.machine,
+      schedule: (act, ms) => {
+        const timer = setTimeout(act, ms).unref();
+        return () => clearTimeout(timer);
+      },
+      logger,
+      onDamage: (error) => this.#halt(error),
     });
     this.#listener = new Listener({
       ...shared,
@@ -140,8 +204,12 @@ export class CatenaServer {
       host: {
         onWrite: (write) => this.#host.enqueueWrite(write),
         onRead: (read) => this.#host.enqueueRead(read),
-        onStatus: (session, id, arrivedAtMs) => this.#onStatus(session, id, arrivedAtMs),
-        onLeave: (session, id, arrivedAtMs) => this.#onLeave(session, id, arrivedAtMs),
+        onStatus: (session, id, arrivedAtMs) => void this.#onStatus(session, id, arrivedAtMs),
+        onLeave: (session, id, arrivedAtMs, force) => {
+          this.#onLeave(session, id, arrivedAtMs, force).catch((error: unknown) =>
+            logger.error('leaving went wrong', { reason: String(error) }),
+          );
+        },
         onAnswered: (kind, arrivedAtMs, failed) =>
           this.#statistics.record(kind, performance.now() - arrivedAtMs, failed),
         onLinkPayloads: (link, payloads) => this.#host.onLinkPayloads(link, payloads),
@@ -162,22 +230,13 @@ export class CatenaServer {
    * than `leaveTimeoutMs`, which is as safe as a crash.
    */
   async leave(): Promise<void> {
-    const left = new Promise<void>((resolve) => {
-      this.#onLeft = resolve;
-    });
-    this.#host.handle({ kind: 'leave' });
-    const timer = setTimeout(() => {
-      this.#options.logger.warn('leaving without agreement', { afterMs: leaveTimeoutMs });
-      this.#onLeft?.();
-    }, leaveTimeoutMs);
-    await Promise.race([left, this.ended]);
-    clearTimeout(timer);
+    await this.#leaveChain();
     await this.close();
   }
 
   /** Stops without leaving: the chain finds out. What was written is on disk. */
   close(): Promise<void> {
-    this.#closing ??= this.#shutDown(false, undefined);
+    this.#closing ??= this.#shutDown(false, this.#leavingReason);
     return this.#closing;
   }
 
@@ -196,10 +255,17 @@ export class CatenaServer {
       return;
     }
     this.#host.start();
+    this.#lines.start();
+    this.#scrubber.start();
+    this.#memoryCheck.start();
     coordinator.start({
       onChain: (read) => this.#host.onChain(read),
       onServers: (servers) => this.#host.handle({ kind: 'servers', servers }),
-      onSession: (state) => logger.info('coordination session', { state }),
+      onSession: (state) => {
+        logger.info('coordination session', { state });
+        this.#lines.onSession(state);
+        this.#host.handle({ kind: 'session', isConnected: state === 'connected' });
+      },
     });
     coordinator.announce({ ...this.#self, state: 'learner' });
     const { recovery, lastSeq } = this.#recovered.log;
@@ -226,18 +292,62 @@ export class CatenaServer {
   }
 
   async #shutDown(abrupt: boolean, reason: CatenaError | undefined): Promise<void> {
+    this.#lines.stop();
+    this.#memoryCheck.stop();
     this.#host.stop();
     this.#peers.close();
     const listenerClosed = this.#listener.close(abrupt);
     try {
       await Promise.all([this.#options.coordinator.close(), listenerClosed]);
-      await this.#host.cleanedUp();
+      await this.#host.snapshots.close();
+      await this.#scrubber.stop();
       await this.#recovered.log.close();
       await this.#recovered.data.close();
     } finally {
       // Whatever went wrong on the way: this server has ended, and whoever waits for that is told.
       this.#end(reason);
     }
+  }
+
+  /**
+   * No room (FAULTS D4): nothing more is acknowledged, and the chain goes on without this server.
+   * `isLost`: something that was to be written is not on disk; before that it can still finish what it has.
+   */
+  #onDiskFull(error: DiskFullError, isLost: boolean): void {
+    if (this.#closing !== undefined) return;
+    const { logger, onLine, dataPath } = this.#options;
+    if (this.#leavingReason === undefined) {
+      this.#leavingReason = error;
+      logger.error('no room on the disk', { reason: error.message });
+      const { role } = this.#replica;
+      const next = role === 'learner' || role === 'single' ? 'stops' : 'leaves the chain';
+      onLine(`${this.address}: no room on ${dataPath}: ${next}`);
+    }
+    this.leave().catch((reason: unknown) =>
+      logger.error('leaving went wrong', { reason: String(reason) }),
+    );
+    if (isLost) this.#host.handle({ kind: 'disk-full' });
+  }
+
+  /** Resolves to whether the chain agreed; from the first call on this server does not serve. */
+  #leaveChain(): Promise<boolean> {
+    this.#leaving ??= this.#leaveOrGiveUp();
+    return this.#leaving;
+  }
+
+  async #leaveOrGiveUp(): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined;
+    const left = new Promise<boolean>((resolve) => {
+      this.#onLeft = () => resolve(true);
+      timer = setTimeout(() => {
+        this.#options.logger.warn('leaving without agreement', { afterMs: leaveTimeoutMs });
+        resolve(false);
+      }, leaveTimeoutMs);
+    });
+    this.#host.handle({ kind: 'leave' });
+    const agreed = await Promise.race([left, this.ended.then(() => false)]);
+    clearTimeout(timer);
+    return agreed;
   }
 
   #prefersSnapshot(seq: number): boolean {
@@ -278,7 +388,7 @@ export class CatenaServer {
     for (const request of requests as readonly (ClientWrite | ClientRead)[]) {
       const { session, id, arrivedAtMs } = request;
       const kind = isWrite(request) ? request.op.kind : request.body.kind;
-      if (!isWrite(request)) request.snapshot?.close();
+      if (!isWrite(request)) request.instant?.snapshot.close();
       const message = `${this.address} ${refusalText[why]}`;
       const failure = { code: why, message, ...(view === undefined ? {} : { view }) };
       session.fail(id, kind, arrivedAtMs, failure);
@@ -299,12 +409,36 @@ export class CatenaServer {
     }
   }
 
-  #onLeave(session: ClientSession, id: number, arrivedAtMs: number): void {
-    session.answer(id, 'leave', arrivedAtMs, { kind: 'left' });
-    void this.leave();
+  /** Answered at the very end: `left` means that nobody waits for anything of this server any more. */
+  async #onLeave(
+    session: ClientSession,
+    id: number,
+    arrivedAtMs: number,
+    force: boolean,
+  ): Promise<void> {
+    const { members } = this.#replica.configuration ?? this.#recovered.lastKnown ?? { members: [] };
+    const isLast = members.length === 1 && members[0]?.serverId === this.serverId;
+    if (isLast && !force) {
+      const message = `${this.address} is the only member of its chain: nothing would serve any more`;
+      session.fail(id, 'leave', arrivedAtMs, failureOf(new LastMemberError(message)));
+      return;
+    }
+    if (await this.#leaveChain()) {
+      session.answer(id, 'leave', arrivedAtMs, { kind: 'left' });
+    } else {
+      const error = new OutcomeUnknownError(
+        `${this.address} ends without the agreement of its chain, which will find out as after a crash`,
+      );
+      session.fail(id, 'leave', arrivedAtMs, failureOf(error));
+    }
+    await this.close();
   }
 
-  #onStatus(session: ClientSession, id: number, arrivedAtMs: number): void {
+  async #onStatus(session: ClientSession, id: number, arrivedAtMs: number): Promise<void> {
+    const { data, log } = this.#recovered;
+    const freeBytes = await data.disk.freeBytes(data.path).catch(() => 0);
+    const { machine, snapshots } = this.#host;
+    const { receiving, checkpoint } = snapshots;
     const status = this.#replica.status(systemClock());
     const { configuration, role, lastSeq, durableSeq, commitSeq, leaseHolds, learners } = status;
     const body: ServerStatus = {
@@ -321,16 +455,28 @@ export class CatenaServer {
       serverConnections: this.#peers.size,
       uptimeMs: performance.now() - this.#startedAtMs,
       ops: this.#statistics.list(),
-      learners: learners.map(({ serverId, acked, state }) => ({
-        serverId,
-        ackedSeq: acked,
-        state,
-      })),
+      learners: learners.map(({ serverId, link, acked, state }) => {
+        const sending = this.#host.snapshots.sendingTo(link);
+        return {
+          serverId,
+          ackedSeq: acked,
+          state,
+          ...(sending === undefined ? {} : { sending }),
+        };
+      }),
+      ...(receiving === undefined ? {} : { receiving }),
       reason: configuration?.change.reason ?? '',
-      waitingFor: '',
-      appliedSeq: commitSeq,
-      stateHash: '',
-      disk: { logFirstSeq: 0, logBytes: 0, snapshotSeq: 0, snapshotBytes: 0, freeBytes: 0 },
+      waitingFor: this.#replica.waiting(systemClock())?.text ?? '',
+      appliedSeq: machine.appliedSeq,
+      stateHash: machine.stateHash,
+      disk: {
+        logFirstSeq: log.firstSeq,
+        logBytes: log.bytes,
+        snapshotSeq: checkpoint.seq,
+        snapshotBytes: checkpoint.bytes,
+        freeBytes,
+        ...(this.#scrubber.last === undefined ? {} : { scrub: this.#scrubber.last }),
+      },
     };
     session.answer(id, 'status', arrivedAtMs, { kind: 'status', ...body });
   }

@@ -46,6 +46,12 @@ export class Buckets {
     return bucket < this.#count ? bucket : bucket & this.#lower;
   }
 
+  /** How many of the low bits of a hash decide that it belongs to this bucket. */
+  bitsOf(bucket: number): number {
+    const isDivided = bucket > this.#lower || bucket + this.#lower + 1 < this.#count;
+    return 32 - Math.clz32(this.#lower) + (isDivided ? 1 : 0);
+  }
+
   head(bucket: number): number {
     return this.#segments[bucket >>> segmentShift]![bucket & segmentMask]!;
   }

@@ -12,7 +12,8 @@
  * of the first piece. It is not the table: it follows chains but does not know where they begin.
  */
 
-import { freePieces, readPieces, writePieces } from './pieces.js';
+import type { Murmur128 } from './murmur128.js';
+import { addPieces, freePieces, readPieces, writePieces } from './pieces.js';
 import { byteOffset, cellBytesMax, nowhere, wordOffset } from './slab.js';
 import type { SlabAllocator } from './slab.js';
 
@@ -124,6 +125,25 @@ export class EntryStore {
     }
     const start = byteOffset(address) + headerBytes + (shape & keyBytesMask);
     return slab.bytes.subarray(start, start + valueBytes);
+  }
+
+  /**
+   * The hash of everything that the entry says: key, value, version, kind, their lengths and the
+   * hash of the key. Reads memory as it is now. Where the entry lies, and what follows it, is not part of it.
+   */
+  digest(address: number, target: Murmur128): void {
+    const { words } = this.#slabs.slabOf(address);
+    const word = wordOffset(address);
+    const valueBytes = words[word + valueBytesWord]!;
+    const shape = words[word + shapeWord]!;
+    const bytes = headerBytes - hashWord * 4 + (shape & keyBytesMask);
+    target.start();
+    if (shape & inPieces) {
+      target.add(words, word + hashWord, bytes);
+      addPieces(this.#slabs, this.#firstPiece(address), valueBytes, target);
+    } else {
+      target.add(words, word + hashWord, bytes + valueBytes);
+    }
   }
 
   /** What the entry weighs in a page of a snapshot: key, value and header. */

@@ -10,8 +10,11 @@
 
 import { keyBytesMax, valueBytesMax } from '../limits.js';
 import { Buckets } from './buckets.js';
+import { ContentCheck } from './content-check.js';
+import { ContentHash, formatHash } from './content-hash.js';
 import { EntryStore } from './entry.js';
 import { hashKey } from './hash.js';
+import { Murmur128 } from './murmur128.js';
 import { nowhere, SlabAllocator } from './slab.js';
 import type { AllocateBuffer } from './slab.js';
 import { BucketSnapshot } from './snapshot.js';
@@ -25,6 +28,16 @@ export interface HashTableOptions {
   initialBuckets?: number;
   /** Where slabs and buckets get their memory; a test can let it fail. */
   allocateBuffer?: AllocateBuffer;
+}
+
+/** A comparison of what lies in memory with the hash that was kept; one that is over changes nothing. */
+export interface TableCheck {
+  /**
+   * Goes on through about so many bytes. Undefined while there is more; at the end the hash of what it
+   * found and the one that was kept, both of the table as it is at that moment. May throw if memory is damaged.
+   */
+  next(bytesMax: number): { readonly found: string; readonly kept: string } | undefined;
+  close(): void;
 }
 
 const initialBucketsDefault = 16;
@@ -41,6 +54,11 @@ export class HashTable {
   readonly #buckets: Buckets;
   readonly #slabs: SlabAllocator;
   readonly #snapshots: BucketSnapshot[] = [];
+  readonly #checks: ContentCheck[] = [];
+  readonly #content = new ContentHash();
+  /** The hashes of the entry that a change takes away and of the one that it brings. */
+  readonly #before = new Murmur128();
+  readonly #after = new Murmur128();
   readonly #bucketsMin: number;
   #size = 0;
   #bucketsMoved = 0;
@@ -84,6 +102,14 @@ export class HashTable {
   }
 
   /**
+   * The hash of all keys, values and versions, whatever their order: two lanes of 32 bits, signed. Each
+   * change takes off the entry as it lies in memory, so damage to what is changed stays in the sum.
+   */
+  get contentHash(): { readonly high: number; readonly low: number } {
+    return this.#content;
+  }
+
+  /**
    * The value, as a VIEW into the table: good until the next `put` or `delete`, and not to be written
    * to. Whoever keeps it longer, or hands it to something that works later, copies it (`slice`).
    */
@@ -111,9 +137,14 @@ export class HashTable {
     if (old === nowhere && this.#size >= this.#buckets.count) this.#splitOne();
     const bucket = this.#buckets.of(hash);
     this.#preserve(bucket);
-    if (old !== nowhere && this.#entries.overwrite(old, value, version)) return true;
+    if (old !== nowhere) this.#entries.digest(old, this.#before);
+    if (old !== nowhere && this.#entries.overwrite(old, value, version)) {
+      this.#account(hash, true, old);
+      return true;
+    }
     const entry = this.#entries.create(hash, key, value, version);
     // From here on nothing can fail.
+    this.#account(hash, old !== nowhere, entry);
     if (old !== nowhere) {
       this.#unlink(bucket, old);
       this.#entries.free(old);
@@ -135,6 +166,8 @@ export class HashTable {
     const bucket = this.#buckets.of(hash);
     this.#preserve(bucket);
     // From here on nothing can fail.
+    this.#entries.digest(old, this.#before);
+    this.#account(hash, true, nowhere);
     this.#unlink(bucket, old);
     this.#entries.free(old);
     this.#size -= 1;
@@ -149,8 +182,40 @@ export class HashTable {
     return snapshot;
   }
 
+  /** Begins a comparison of the whole table with its hash, to be done step by step while changes go on. */
+  check(): TableCheck {
+    const check = new ContentCheck(this.#entries, this.#buckets);
+    this.#checks.push(check);
+    const close = (): void => {
+      const index = this.#checks.indexOf(check);
+      if (index >= 0) this.#checks.splice(index, 1);
+    };
+    return {
+      next: (bytesMax) => {
+        if (!check.visit(bytesMax, this.#size)) return undefined;
+        close();
+        const { sum } = check;
+        const { high, low } = this.#content;
+        return { found: formatHash(sum.high, sum.low), kept: formatHash(high, low) };
+      },
+      close,
+    };
+  }
+
   #find(key: Uint8Array, hash: number): number {
     return this.#entries.find(this.#buckets.head(this.#buckets.of(hash)), hash, key);
+  }
+
+  /** Into the sums: what `#before` holds goes, if anything does, and the entry at `added` comes. */
+  #account(hash: number, hasBefore: boolean, added: number): void {
+    if (added !== nowhere) this.#entries.digest(added, this.#after);
+    if (hasBefore) this.#content.subtract(this.#before);
+    if (added !== nowhere) this.#content.add(this.#after);
+    for (const check of this.#checks) {
+      if (!check.hasVisited(hash)) continue;
+      if (hasBefore) check.sum.subtract(this.#before);
+      if (added !== nowhere) check.sum.add(this.#after);
+    }
   }
 
   #preserve(bucket: number): void {
@@ -228,6 +293,7 @@ export class HashTable {
       entries: this.#entries,
       buckets: this.#buckets,
       size: this.#size,
+      contentHash: formatHash(this.#content.high, this.#content.low),
       forget: (snapshot) => {
         this.#snapshots.splice(this.#snapshots.indexOf(snapshot), 1);
       },

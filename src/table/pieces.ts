@@ -4,6 +4,7 @@
  * their own and, freed, leave cells that any other large value can use.
  */
 
+import type { Murmur128 } from './murmur128.js';
 import { byteOffset, cellBytesMax, nowhere, wordOffset } from './slab.js';
 import type { SlabAllocator } from './slab.js';
 
@@ -42,6 +43,22 @@ export function readPieces(slabs: SlabAllocator, first: number, target: Uint8Arr
     const bytes = Math.min(pieceBytesMax, target.length - start);
     target.set(slab.bytes.subarray(from, from + bytes), start);
     piece = slab.words[wordOffset(piece)]!;
+  }
+}
+
+/** Hashes the chain, which holds so many bytes; each piece is a run of its own. */
+export function addPieces(
+  slabs: SlabAllocator,
+  first: number,
+  bytes: number,
+  target: Murmur128,
+): void {
+  let piece = first;
+  for (let start = 0; start < bytes; start += pieceBytesMax) {
+    const { words } = slabs.slabOf(piece);
+    const word = wordOffset(piece);
+    target.add(words, word + 1, Math.min(pieceBytesMax, bytes - start));
+    piece = words[word]!;
   }
 }
 

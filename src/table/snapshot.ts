@@ -15,6 +15,8 @@ import { nowhere } from './slab.js';
 export interface TableSnapshot {
   /** Keys at the instant of the snapshot. */
   readonly size: number;
+  /** The hash of all entries at that instant, 16 hexadecimal digits. */
+  readonly contentHash: string;
   /**
    * The next entries, up to about `maxBytes` (keys, values and 24 bytes each), always at least one if
    * any is left; empty when there are none, and then the snapshot has closed itself. The arrays are
@@ -31,6 +33,7 @@ export interface SnapshotHost {
   readonly entries: EntryStore;
   readonly buckets: Buckets;
   readonly size: number;
+  readonly contentHash: string;
   /** The snapshot needs no more calls of `preserve`. */
   forget(snapshot: BucketSnapshot): void;
   /** Takes over a chain of entries to be freed; `last` is its end. */
@@ -49,6 +52,7 @@ type State = 'scanning' | 'draining' | 'closed' | 'failed';
 
 export class BucketSnapshot implements TableSnapshot {
   readonly size: number;
+  readonly contentHash: string;
   readonly #host: SnapshotHost;
   readonly #limit: number;
   readonly #marks: (Uint8Array | undefined)[] = [];
@@ -60,6 +64,7 @@ export class BucketSnapshot implements TableSnapshot {
   constructor(host: SnapshotHost) {
     this.#host = host;
     this.size = host.size;
+    this.contentHash = host.contentHash;
     this.#limit = host.buckets.count;
   }
 

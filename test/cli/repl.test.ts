@@ -46,6 +46,7 @@ async function startedRepl(t: ExecutionContext) {
   const shell = new Shell({
     commands: dataCommands,
     client,
+    cluster: 'fake',
     output,
     errors: output,
     isOneOfMany: true,

@@ -15,6 +15,7 @@ import {
   type Opened,
   type Request,
   type ResponseBody,
+  type ScanHead,
   type View,
 } from '../../src/protocol/messages.js';
 import type { ServerStatus } from '../../src/protocol/status.js';
@@ -43,6 +44,8 @@ export class FakeChain {
   /** How often each address was dialed. */
   readonly dialed: string[] = [];
   seq = 0;
+  /** Of the table, as a server would tell it. */
+  stateHash = '';
   view: View;
 
   constructor(addresses: readonly string[]) {
@@ -57,6 +60,19 @@ export class FakeChain {
       address,
     }));
     return { clusterId: 'fake', generation: 1, epoch, members };
+  }
+
+  /** What a scan of the table as it is now says first. */
+  get scanHead(): ScanHead {
+    const { epoch, clusterId } = this.view;
+    return {
+      opId: { epoch, seq: this.seq },
+      keys: this.table.size,
+      bytes: 64 * this.table.size,
+      runs: this.seq === 0 ? [] : [{ epoch, lastSeq: this.seq }],
+      stateHash: this.stateHash,
+      clusterId,
+    };
   }
 
   /** The next epoch; servers that are up tell their clients unless `isSilent`. */
@@ -250,11 +266,13 @@ export class FakeServer {
   }
 
   #scan(id: number, session: Session, values: boolean): void {
+    let first: { head?: ScanHead } = { head: this.chain.scanHead };
     for (const [key, { value, version }] of this.chain.table) {
       const entry = { key: Buffer.from(key), value: values ? value : new Uint8Array(0), version };
-      session.answer(id, { kind: 'page', entries: [entry], last: false });
+      session.answer(id, { kind: 'page', entries: [entry], last: false, ...first });
+      first = {};
     }
-    session.answer(id, { kind: 'page', entries: [], last: true });
+    session.answer(id, { kind: 'page', entries: [], last: true, ...first });
   }
 
   #status(): ServerStatus {

@@ -104,6 +104,7 @@ test('a scan goes to another member while no page was seen, and fails afterwards
         kind: 'page',
         entries: [{ key: Buffer.from('a'), value: Buffer.from(''), version: 1 }],
         last: false,
+        head: chain.scanHead,
       });
       session.connection.flush();
       session.stream.end();

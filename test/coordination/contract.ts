@@ -250,6 +250,29 @@ function testServers(testCluster: TestCluster): void {
     },
   );
 
+  testCluster(
+    'beside a process of its server at another address none appears, until that one is gone (O4)',
+    async (t, cluster) => {
+      const [original, copy] = [cluster.coordinator(), cluster.coordinator()];
+      started(original);
+      const sees = started(copy);
+      original.announce(registration('a', 'a1'));
+      await sees.untilIncarnations('a1');
+      copy.announce({ ...registration('a', 'a2'), address: 'elsewhere:7000' });
+      await copy.readChain();
+      original.announce(registration('a', 'a1', 'member'));
+      await sees.until(() => sees.servers.at(-1)?.[0]?.state === 'member');
+      t.deepEqual(
+        sees.servers.map((servers) => servers.map(({ incarnation }) => incarnation).join()),
+        sees.servers.map((_, index) => (index === 0 && sees.servers[0]?.length === 0 ? '' : 'a1')),
+      );
+      t.is((await cluster.serverNodes()).length, 1);
+      await original.close();
+      await sees.untilIncarnations('a2');
+      t.is((await cluster.serverNodes()).length, 1);
+    },
+  );
+
   testCluster('nodes that are no registration are left out', async (t, cluster) => {
     await cluster.addServerNode('garbage');
     await cluster.addServerNode('{"serverId":"a"}');

@@ -97,11 +97,30 @@ test('a later process of this server is left alone, and ours does not come back 
   t.deepEqual(stepsFor([later], 7), []);
   t.deepEqual(stepsFor([later, node('mine', 7, self)]), []);
   t.is(
-    planAnnouncement([later], { guid: 'mine', registration: self, lastSequence: 7 }).supersededBy,
+    planAnnouncement([later], { guid: 'mine', registration: self, lastSequence: 7 }).rival,
     later,
   );
   // Who never had a node is the later one itself.
   t.deepEqual(stepsFor([later]), ['create', 'delete copy-8']);
+});
+
+test('a process of this server elsewhere is neither deleted nor joined, whenever it came (O4)', (t) => {
+  const elsewhere = node('live', 3, { ...registration('s', 'other'), address: 'elsewhere:1' });
+  t.deepEqual(stepsFor([elsewhere]), []);
+  t.deepEqual(stepsFor([elsewhere, node('mine', 7, self)]), []);
+  t.deepEqual(stepsFor([node('old', 2, registration('s', 'before')), elsewhere]), ['delete old-2']);
+  const moved = node('session', 3, { ...self, address: 'elsewhere:1' });
+  t.deepEqual(
+    stepsFor([moved]),
+    ['create', 'delete session-3'],
+    'this very process, whatever it said',
+  );
+  const plan = planAnnouncement([elsewhere], {
+    guid: 'mine',
+    registration: self,
+    lastSequence: undefined,
+  });
+  t.is(plan.rival, elsewhere);
 });
 
 test('other servers and garbage are nobody of ours', (t) => {

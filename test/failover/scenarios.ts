@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import type { Deployment } from '../support/deployment.js';
 import { checkHistory, type HistoryOp } from '../support/history.js';
+import { withoutFiller } from '../support/workload.js';
 
 /** A workload that ends sooner than this many answered ops proves nothing. */
 const answeredMin = 500;
@@ -150,14 +151,14 @@ export async function fourthServer(
 }
 
 /** The history has no violation, and enough happened for that to mean something. */
-function judge(t: ExecutionContext, history: readonly HistoryOp[]): void {
+export function judge(t: ExecutionContext, history: readonly HistoryOp[]): void {
   const answered = history.filter(({ outcome }) => outcome === 'ok').length;
   t.true(answered >= answeredMin, `only ${answered} ops were answered`);
   t.deepEqual(checkHistory(history).slice(0, 10), []);
 }
 
 /** Reads the whole table at each member: equal byte for byte, and nothing acknowledged is missing. */
-async function checkEveryMember(
+export async function checkEveryMember(
   t: ExecutionContext,
   deployment: Deployment,
   history: readonly HistoryOp[],
@@ -170,7 +171,12 @@ async function checkEveryMember(
   }
   for (const table of tables) t.true(table === tables[0], 'the tables of all members are equal');
   const lines = (tables[0] as string).split('\n').filter((line) => line !== '');
-  const values = new Map(lines.map((line) => line.split('\t') as [string, string]));
+  const values = new Map(
+    lines.map((line) => {
+      const [key, value] = line.split('\t') as [string, string];
+      return [key, withoutFiller(value)];
+    }),
+  );
   t.deepEqual(checkHistory([...history, ...finalReads(history, values)]).slice(0, 10), []);
   return lines.length;
 }

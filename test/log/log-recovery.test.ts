@@ -48,7 +48,7 @@ async function checkAfterCrash(t: ExecutionContext, disk: MemoryDisk): Promise<n
   return found.length;
 }
 
-test('the last group torn at every byte is cut off, and the log goes on', async (t) => {
+test('D1: the last group torn at every byte is cut off, and the log goes on', async (t) => {
   const { length: groupBytes } = await groupInFlight();
   const lengths = new Set<number>();
   for (let kept = 0; kept <= groupBytes; kept++) {
@@ -64,7 +64,7 @@ test('the last group torn at every byte is cut off, and the log goes on', async 
   );
 });
 
-test('any sectors of the last group may be missing', async (t) => {
+test('D1: any sectors of the last group may be missing', async (t) => {
   const { disk: probe } = await groupInFlight();
   let sectors = 0;
   probe.crash(() => sectors++ * 0);
@@ -76,7 +76,7 @@ test('any sectors of the last group may be missing', async (t) => {
   }
 });
 
-test('one flipped bit anywhere in a closed log is damage; in zeros behind it, cut or damage', async (t) => {
+test('D3: a flipped bit at every byte of a closed log is damage; in zeros behind it, nothing is lost', async (t) => {
   const { disk, log } = await filledDisk(
     range(1, 4).map((seq) => makeRecord(seq)),
     600,
@@ -105,7 +105,53 @@ test('one flipped bit anywhere in a closed log is damage; in zeros behind it, cu
   }
 });
 
-test('a bad record before a later group, or in an older segment, is damage and says where', async (t) => {
+test('D1: zeros in place of the last group, whole or in part, are cut off', async (t) => {
+  const { position, length } = await groupInFlight();
+  const found = new Set<number>();
+  for (let zeroed = 8; zeroed <= length; zeroed += 8) {
+    for (const behind of [0, 200]) {
+      const { disk } = await groupInFlight();
+      disk.crash((change) => change.length);
+      // The file grew for the group, but its last sectors never came to the disk.
+      const file = await disk.open(lastSegment(disk), 'write');
+      await file.write([Buffer.alloc(zeroed + behind)], position + length - zeroed);
+      await file.sync();
+      found.add(await checkAfterCrash(t, disk));
+    }
+  }
+  t.deepEqual(
+    [...found].sort((left, right) => left - right),
+    [2, 3, 4],
+  );
+});
+
+test('D3: a flipped bit at every byte of a log in use is damage, or costs the last group only', async (t) => {
+  // Not sealed: whether the last group was torn or has rotted cannot be told.
+  const records = range(1, 4).map((seq) => makeRecord(seq));
+  const { disk: probe } = await filledDisk(records, 600);
+  probe.crash();
+  const path = lastSegment(probe);
+  const used = Math.ceil((probe.contents(path).findLastIndex((byte) => byte !== 0) + 1) / 8) * 8;
+  const lastGroup = used - 32 - (records[3]?.bytes.byteLength ?? 0);
+  const outcomes = new Set<string>();
+  for (let byte = 0; byte < 600; byte++) {
+    const { disk } = await filledDisk(records, 600);
+    disk.crash();
+    disk.flipBit(path, byte * 8 + (byte % 8));
+    if (byte < lastGroup) {
+      await t.throwsAsync(openLog(disk), noDamage, `byte ${byte}`);
+      outcomes.add('damage');
+    } else {
+      const opened = await openLog(disk);
+      t.deepEqual(seqs(opened.records), range(1, byte < used ? 3 : 4), `byte ${byte}`);
+      t.is(opened.log.recovery.outcome, 'torn');
+      outcomes.add(byte < used ? 'last group' : 'zeros');
+    }
+  }
+  t.deepEqual([...outcomes], ['damage', 'last group', 'zeros']);
+});
+
+test('D3: a bad record before a later group, or in an older segment, is damage and says where', async (t) => {
   const { disk } = await filledDisk(range(1, 30).map((seq) => makeRecord(seq, { bytes: 100 })));
   disk.crash();
   const path = `${logDirectory}/${'1'.padStart(16, '0')}.log`;
@@ -118,7 +164,7 @@ test('a bad record before a later group, or in an older segment, is damage and s
   await t.throwsAsync(openLog(disk), noDamage);
 });
 
-test('a missing segment is damage', async (t) => {
+test('D3: a missing segment is damage', async (t) => {
   const { disk } = await filledDisk(range(1, 30).map((seq) => makeRecord(seq, { bytes: 100 })));
   disk.crash();
   const [first = '', second = ''] = disk.paths().filter((path) => path.endsWith('.log'));
@@ -128,7 +174,7 @@ test('a missing segment is damage', async (t) => {
   await t.throwsAsync(openLog(disk), noDamage);
 });
 
-test('another format version is refused with a clear message', async (t) => {
+test('O3: a segment of another format version is refused with a clear message', async (t) => {
   const { disk } = await filledDisk([makeRecord(1)]);
   const { encodeSegmentHeader } = await import('../../src/log/segment-format.js');
   const { crc32 } = await import('node:zlib');
@@ -140,7 +186,7 @@ test('another format version is refused with a clear message', async (t) => {
   t.regex(error.message, /version 2/u);
 });
 
-test('what was read after kill -9 is synced before it counts', async (t) => {
+test('D2: what was read after kill -9 is synced before it counts', async (t) => {
   const { disk } = await groupInFlight();
   disk.kill();
   t.deepEqual(seqs((await openLog(disk)).records), [1, 2, 3, 4, 5]);
@@ -193,7 +239,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('crash' as const) }) },
 );
 
-test('after any appends, cuts and power cuts: all that was durable, and a history that was', async (t) => {
+test('D2: after any appends, cuts and power cuts: all that was durable, and a history that was', async (t) => {
   const run = async (steps: Step[], choices: number[]): Promise<void> => {
     let choice = 0;
     const choose = (): number => choices[choice++ % choices.length] ?? 0;

@@ -2,16 +2,17 @@
 
 import { createRecord, type LogRecord } from '../../src/log/record.js';
 import { MemoryDisk } from '../../src/log/memory-disk.js';
-import type { LogBase, LogListener } from '../../src/log/segmented-log.js';
+import type { LogBase, LogListener, StorageFailure } from '../../src/log/segmented-log.js';
 import { SegmentedLog } from '../../src/log/segmented-log.js';
 import type { Disk } from '../../src/log/disk.js';
-import type { StorageError } from '../../src/errors.js';
+import type { DiskFullError } from '../../src/errors.js';
 
 export const logDirectory = '/data/log';
 
 export class RecordingListener implements LogListener {
   readonly durable: number[] = [];
-  readonly errors: StorageError[] = [];
+  readonly errors: StorageFailure[] = [];
+  readonly fullDisks: DiskFullError[] = [];
   #waiting: (() => void)[] = [];
 
   onDurable(lastSeq: number): void {
@@ -19,8 +20,13 @@ export class RecordingListener implements LogListener {
     this.#wake();
   }
 
-  onFatal(error: StorageError): void {
+  onFatal(error: StorageFailure): void {
     this.errors.push(error);
+    this.#wake();
+  }
+
+  onDiskFull(error: DiskFullError): void {
+    this.fullDisks.push(error);
     this.#wake();
   }
 
@@ -32,9 +38,17 @@ export class RecordingListener implements LogListener {
     while (this.durableSeq < seq) await this.#next();
   }
 
-  async fatal(): Promise<StorageError> {
+  async fatal(): Promise<StorageFailure> {
     for (;;) {
       const [error] = this.errors;
+      if (error) return error;
+      await this.#next();
+    }
+  }
+
+  async diskFull(): Promise<DiskFullError> {
+    for (;;) {
+      const [error] = this.fullDisks;
       if (error) return error;
       await this.#next();
     }
@@ -97,6 +111,22 @@ export async function filledDisk(
     await opened.listener.durableThrough(record.lastSeq);
   }
   return { disk, ...opened };
+}
+
+export function isLogFile(path: string): boolean {
+  return path.endsWith('.log');
+}
+
+/** Lets so many operations of the disk begin, then none go on; resolves when it stopped one. */
+export function stopAt(disk: MemoryDisk, operations: number): Promise<void> {
+  let count = 0;
+  return new Promise((resolve) => {
+    disk.setFault(() => {
+      if (count++ < operations) return undefined;
+      resolve();
+      return { until: new Promise(() => {}) };
+    });
+  });
 }
 
 export function seqs(records: readonly LogRecord[]): number[] {

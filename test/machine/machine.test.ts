@@ -2,6 +2,7 @@
 import test from 'ava';
 import * as fc from 'fast-check';
 import { InvariantError } from '../../src/errors.js';
+import { hashHistoryEntries } from '../../src/machine/hash-history.js';
 import { Machine } from '../../src/machine/machine.js';
 import type { Op } from '../../src/machine/op.js';
 import type { Entry } from '../../src/replica/entry.js';
@@ -147,4 +148,65 @@ test('a snapshot shows its instant while ops go on', (t) => {
   }
   t.is(seen.size, count);
   t.true([...seen.values()].every((value) => value === 'before'));
+});
+
+test('machines that applied the same ops have the same hash, whatever the batches; others do not', (t) => {
+  const ops = Array.from({ length: 40 }, (_, index) =>
+    index % 7 === 6 ? del(`k${index % 5}`) : put(`k${index % 5}`, `value ${index}`),
+  );
+  const one = new Machine();
+  ops.forEach((op, index) => one.apply(entryAt(index + 1, [op])));
+  const other = new Machine();
+  other.apply(entryAt(1, ops.slice(0, 13)));
+  t.is(one.hashAfter(13), other.stateHash);
+  other.apply(entryAt(14, ops.slice(13)));
+  t.is(other.stateHash, one.stateHash);
+  t.regex(one.stateHash, /^[0-9a-f]{16}$/);
+  // The same values written by other ops: versions count.
+  const late = new Machine();
+  late.apply(entryAt(1, [{ kind: 'epoch' }]));
+  late.apply(entryAt(2, ops));
+  t.not(late.stateHash, one.stateHash);
+});
+
+test('the hash after an entry is kept for the newest entries, and only for their ends', (t) => {
+  const machine = new Machine();
+  t.is(machine.hashAfter(0), machine.stateHash);
+  t.is(machine.hashAfter(2), undefined);
+  const expected = new Map<number, string>();
+  const ends: number[] = [0];
+  expected.set(0, machine.stateHash);
+  for (let seq = 1; ends.length < hashHistoryEntries + 1000; ) {
+    const ops = [put('a', `${seq}`), put(`b${seq % 9}`, 'x')].slice(seq % 3 === 0 ? 1 : 0);
+    machine.apply(entryAt(seq, ops));
+    seq += ops.length;
+    ends.push(seq - 1);
+    expected.set(seq - 1, machine.stateHash);
+  }
+  const kept = ends.slice(-hashHistoryEntries);
+  for (const seq of kept) t.is(machine.hashAfter(seq), expected.get(seq));
+  t.is(new Set(kept.map((seq) => machine.hashAfter(seq))).size, hashHistoryEntries);
+  for (const seq of ends.slice(0, -hashHistoryEntries)) t.is(machine.hashAfter(seq), undefined);
+  const within = kept.find((seq, index) => index > 0 && seq - (kept[index - 1] as number) > 1);
+  t.is(machine.hashAfter((within as number) - 1), undefined);
+  t.is(machine.hashAfter(machine.appliedSeq + 1), undefined);
+});
+
+test('a machine that is loaded from a snapshot has the hash of that instant, then and later', (t) => {
+  const machine = new Machine();
+  for (let seq = 1; seq <= 300; seq++) machine.apply(entryAt(seq, [put(`k${seq % 50}`, `${seq}`)]));
+  const hash = machine.stateHash;
+  const snapshot = machine.snapshot();
+  const loaded = new Machine(300);
+  for (let page = snapshot.next(100); page.length > 0; page = snapshot.next(100)) {
+    for (const { key, value, version } of page) loaded.load(key, value, version);
+    machine.apply(entryAt(machine.appliedSeq + 1, [put(`k${loaded.table.size}`, 'later')]));
+  }
+  t.is(snapshot.contentHash, hash);
+  t.is(loaded.stateHash, hash);
+  t.is(loaded.hashAfter(300), hash);
+  t.not(machine.stateHash, hash);
+  loaded.apply(entryAt(301, [put('k1', 'other')]));
+  t.is(loaded.hashAfter(300), hash);
+  t.not(loaded.hashAfter(301), hash);
 });

@@ -63,7 +63,7 @@ const requestBody: fc.Arbitrary<RequestBody> = fc.oneof(
   fc.record({ kind: fc.constant('scan' as const), values: fc.boolean() }),
   fc.record({ kind: fc.constant('verify' as const), opId }),
   fc.constant({ kind: 'status' as const }),
-  fc.constant({ kind: 'leave' as const }),
+  fc.record({ kind: fc.constant('leave' as const), force: fc.boolean() }),
 );
 export const anyRequest: fc.Arbitrary<Request> = fc.record({ id, body: requestBody });
 

@@ -1,6 +1,6 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { EpochRuns } from '../../src/replica/epoch-runs.js';
+import { epochRunsMax, EpochRuns } from '../../src/replica/epoch-runs.js';
 
 /** A log as the list of the epochs of its entries. */
 const logs = fc
@@ -26,6 +26,19 @@ test('runs know the epoch of every entry, and nothing beyond the end', (t) => {
       t.is(runs.lastSeq, epochs.length);
     }),
   );
+});
+
+test('only so many epochs are told apart; what is forgotten is unknown and matches nothing', (t) => {
+  const runs = new EpochRuns();
+  const count = epochRunsMax + 500;
+  for (let epoch = 1; epoch <= count; epoch++) runs.extend(epoch, epoch * 3);
+  t.is(runs.upTo(count * 3).length, epochRunsMax);
+  t.is(runs.lastSeq, count * 3);
+  t.is(runs.epochAt(1), 0);
+  t.is(runs.epochAt(count * 3), count);
+  t.is(runs.epochAt((count - epochRunsMax + 2) * 3), count - epochRunsMax + 2);
+  t.is(runs.commonWith([{ epoch: 0, lastSeq: 900 }]), 0);
+  t.is(runs.commonWith([{ epoch: count - 1, lastSeq: (count - 1) * 3 }]), (count - 1) * 3);
 });
 
 test('a cut leaves exactly what comes before it', (t) => {

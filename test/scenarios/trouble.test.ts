@@ -296,6 +296,7 @@ scenario(
     world.coordinator.away = true;
     world.start('A');
     world.at('A').handle({ kind: 'chain', reading: { kind: 'absent' } });
+    world.tellServers(world.at('A'));
     world.settle(1_000);
     world.coordinator.away = false;
     world.coordinator.chainWatches.clear();

@@ -54,6 +54,12 @@ function startSession() {
   return { host, session, client, serverEnd, closes, responses, untilResponses, send };
 }
 
+/** The part of a replica that answers ask. */
+const replica = {
+  runsUpTo: (seq: number) => (seq === 0 ? [] : [{ epoch: 3, lastSeq: seq }]),
+  configuration: { clusterId: 'c' },
+} as unknown as Replica;
+
 const key = (length: number): Buffer => Buffer.alloc(length, 'k');
 
 for (const [what, body, message] of [
@@ -167,7 +173,7 @@ test('answers are made as fast as the client takes them, not faster', async (t) 
   const machine = new Machine();
   const value = Buffer.alloc(0.7 * outputHighWaterBytes, 'v');
   machine.load(key(1), value, 1);
-  const answers = new ReadAnswers(machine, {} as Replica);
+  const answers = new ReadAnswers(machine, replica);
   client.pause();
   const count = 50;
   for (let id = 1; id <= count; id++) send(id, { kind: 'get', key: key(1) });
@@ -201,7 +207,7 @@ test('one stream of pages at a time, the next one after it', async (t) => {
   const { host, responses, untilResponses, send } = startSession();
   const machine = new Machine();
   for (let n = 0; n < 100; n++) machine.load(Buffer.from(`k${n}`), Buffer.from('v'), 1);
-  const answers = new ReadAnswers(machine, {} as Replica);
+  const answers = new ReadAnswers(machine, replica);
   send(1, { kind: 'scan', values: true });
   send(2, { kind: 'scan', values: false });
   await host.until(() => host.reads.length === 2);
@@ -234,11 +240,11 @@ test('a scan of a session that is gone closes its snapshot', async (t) => {
   const { host, session, send } = startSession();
   const machine = new Machine();
   machine.load(key(1), key(1), 1);
-  const answers = new ReadAnswers(machine, {} as Replica);
+  const answers = new ReadAnswers(machine, replica);
   send(1, { kind: 'scan', values: true });
   await host.until(() => host.reads.length === 1);
   const read = answers.read(host.reads);
-  const snapshot = read[0]?.snapshot;
+  const snapshot = read[0]?.instant?.snapshot;
   session.connection.close(undefined);
   answers.answer(read);
   await new Promise((resolve) => setImmediate(resolve));

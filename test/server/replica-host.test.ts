@@ -94,6 +94,7 @@ async function startHost(t: ExecutionContext) {
     peers,
     clock: systemClock,
     tickMs: 1_000_000,
+    logRetainBytes: 1024 * 1024,
     logger,
     self,
     events: {
@@ -105,6 +106,8 @@ async function startHost(t: ExecutionContext) {
       onCongestion: (congested) => congestion.push(congested),
       onLeft: () => {},
       onHalt: (error) => halts.push(error),
+      onDiskFull: (error) => halts.push(error),
+      onLine: () => {},
     },
   });
   return { path, host, replica, recovered, log, halts, congestion, peers };

@@ -27,6 +27,8 @@ export interface ClientReadRecord {
 export class ChainChecks {
   /** All that any head has committed, in order; never changes. */
   readonly committed: string[] = [];
+  /** How often a process compared its state with that of the one above it, and found them equal. */
+  statesFoundEqual = 0;
   readonly #committedCounts = new Map<number, number>();
   /** How many writes of a key somebody was told of: by an acknowledgement or by a read. */
   readonly #seenCounts = new Map<number, number>();

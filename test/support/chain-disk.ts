@@ -6,31 +6,51 @@
  * Records are short texts, so that traces can be read and an entry can be made anew from its record.
  */
 import type { Configuration } from '../../src/coordination/configuration.js';
+import { Machine } from '../../src/machine/machine.js';
 import type { Op } from '../../src/machine/op.js';
 import type { RecordHeader } from '../../src/replica/core.js';
 import type { Entry } from '../../src/replica/entry.js';
 import { type EpochRun, EpochRuns } from '../../src/replica/epoch-runs.js';
 
-/** The table of the tests: the list of all entries applied, and how many writes each key has seen. */
+/**
+ * The table of the tests: the list of all entries applied, and how many writes each key has seen; and the
+ * real machine beside it, whose hash travels along the chain.
+ */
 export interface SimTable {
   readonly list: string[];
   readonly counts: Map<number, number>;
+  readonly machine: Machine;
 }
 
 /** Stands for the scope 'all'. */
 export const anyKey = -1;
 
 export function emptyTable(): SimTable {
-  return { list: [], counts: new Map() };
+  return { list: [], counts: new Map(), machine: new Machine() };
 }
 
 export function copyTable(table: SimTable): SimTable {
-  return { list: [...table.list], counts: new Map(table.counts) };
+  return {
+    list: [...table.list],
+    counts: new Map(table.counts),
+    machine: copyMachine(table.machine),
+  };
 }
 
 export function applyTo(table: SimTable, entry: Entry): void {
   table.list.push(idOf(entry));
   for (const key of keysOf(entry)) countUp(table.counts, key);
+  table.machine.apply(entry);
+}
+
+/** As a snapshot of it is loaded elsewhere. */
+function copyMachine(source: Machine): Machine {
+  const target = new Machine(source.appliedSeq);
+  const snapshot = source.snapshot();
+  for (let page = snapshot.next(10_000); page.length > 0; page = snapshot.next(10_000)) {
+    for (const { key, value, version } of page) target.load(key, value, version);
+  }
+  return target;
 }
 
 /** Counts a write of `key`, and of any key. */
@@ -88,6 +108,8 @@ export class SimDisk {
   lastKnown: Configuration | undefined;
   /** A configuration on its way to disk. */
   persisting: Configuration | undefined;
+  /** There is no room: what waits stays where it is. */
+  isFull = false;
   baseRuns: readonly EpochRun[] = [];
   base: SimTable = emptyTable();
   #entries: Entry[] = [];
@@ -126,6 +148,7 @@ export class SimDisk {
     this.sync(kept);
     this.#queue = [];
     this.persisting = undefined;
+    this.isFull = false;
   }
 
   /** A snapshot replaces everything. */

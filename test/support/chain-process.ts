@@ -3,10 +3,12 @@
  * of a shell that carries out effects on the simulated disk, network and coordinator.
  */
 import type { Configuration, Member } from '../../src/coordination/configuration.js';
+import { CatenaError } from '../../src/errors.js';
 import { EntryLog } from '../../src/replica/entry-log.js';
 import type { Effect, Event, ReadRequest, WriteRequest } from '../../src/replica/events.js';
 import { Replica } from '../../src/replica/replica.js';
 import { type Instant, timingOf } from '../../src/replica/timing.js';
+import { StateComparison } from '../../src/server/state-comparison.js';
 import type { ChainWorld } from './chain.js';
 import type { ClientReadRecord, ClientWriteRecord } from './chain-checks.js';
 import { anyKey, applyTo, copyTable, seal, type SimDisk, type SimTable } from './chain-disk.js';
@@ -45,6 +47,13 @@ export class SimProcess {
   turnEndDue = false;
   hasLeft = false;
   haltedBy: string | undefined;
+  readonly #comparison = new StateComparison({
+    machine: () => this.table.machine,
+    onEqual: (seq, hash) => {
+      this.#world.checks.statesFoundEqual += 1;
+      this.inbox.push({ kind: 'state-hashed', seq, hash });
+    },
+  });
   /** How long the monotonic clock of this machine stood still. */
   #suspendedMs = 0;
   #suspendedAtMs: number | undefined;
@@ -116,7 +125,13 @@ export class SimProcess {
     const text = this.#world.traced ? formatEvent(event, this.#peerOfEvent(event)) : '';
     const effects = this.replica.step(event, this.now);
     if (this.#world.traced) this.#trace(event, role, text, effects);
-    for (const effect of effects) this.#execute(effect);
+    try {
+      for (const effect of effects) this.#execute(effect);
+    } catch (error) {
+      if (!(error instanceof CatenaError)) throw error;
+      // As the shell does: what was found wrong while an effect is carried out ends the process.
+      this.#execute({ kind: 'halt', error });
+    }
     this.turnEndDue = event.kind !== 'turn-end' && this.running;
     if (this.turnEndDue && this.#world.options.turnEnds === 'at once') this.endTurn();
     this.#world.check();
@@ -129,13 +144,13 @@ export class SimProcess {
 
   /** Carries out the first `count` appends and cuts that wait. */
   sync(count?: number): void {
-    if (this.disk.waiting === 0) return;
+    if (this.disk.waiting === 0 || this.disk.isFull) return;
     this.handle({ kind: 'durable', seq: this.disk.sync(count) });
   }
 
   persist(): void {
     const { persisting } = this.disk;
-    if (persisting === undefined) return;
+    if (persisting === undefined || this.disk.isFull) return;
     this.disk.lastKnown = persisting;
     this.disk.persisting = undefined;
     this.handle({ kind: 'persisted' });
@@ -149,6 +164,7 @@ export class SimProcess {
     const quiet =
       event.kind === 'tick' ||
       event.kind === 'turn-end' ||
+      event.kind === 'state-hashed' ||
       event.kind === 'servers' ||
       event.kind === 'dial-failed' ||
       (event.kind === 'message' && isSignOfLife(event.message.body));
@@ -187,6 +203,7 @@ export class SimProcess {
         const epoch = this.configuration?.epoch ?? 0;
         checks.onApply(this.name, epoch, isHead, effect.entry, this.table);
         applyTo(this.table, effect.entry);
+        this.#comparison.onApplied();
         for (const write of effect.writes ?? []) {
           checks.onAcknowledged((write as SimWrite).record);
         }
@@ -222,7 +239,17 @@ export class SimProcess {
         this.haltedBy = effect.error.message;
         world.onHalt(this, effect.error.message);
         return;
+      case 'hash-state': {
+        const { appliedSeq: seq, stateHash: hash } = this.table.machine;
+        this.inbox.push({ kind: 'state-hashed', seq, hash });
+        return;
+      }
+      case 'compare-state':
+        this.#comparison.compare(effect);
+        return;
       case 'role':
+        this.#comparison.reset();
+        return;
       case 'note':
         return;
       case 'dial':

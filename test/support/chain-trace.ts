@@ -48,15 +48,18 @@ export function formatEvent(event: Event, peer: string): string {
       return `snapshot from ${peer} begins, ${formatRuns(event.runs)}`;
     case 'snapshot-installed':
       return `snapshot from ${peer} installed, ${formatRuns(event.runs)}`;
+    case 'state-hashed':
+      return `state ${event.hash} after ${event.seq}`;
     case 'persisted':
     case 'tick':
     case 'turn-end':
     case 'leave':
+    case 'disk-full':
       return event.kind;
   }
 }
 
-/** Undefined for what is not worth a word. */
+/** Undefined for what is not worth a word, or goes on at every beat. */
 export function formatEffect(effect: Effect, peerOf: (link: number) => string): string | undefined {
   switch (effect.kind) {
     case 'persist':
@@ -99,6 +102,9 @@ export function formatEffect(effect: Effect, peerOf: (link: number) => string): 
       return effect.level === 'debug' ? undefined : `(${effect.message})`;
     case 'halt':
       return `HALT ${effect.error.message}`;
+    case 'hash-state':
+    case 'compare-state':
+      return undefined;
     case 'refresh':
     case 'left':
       return effect.kind;
@@ -106,7 +112,7 @@ export function formatEffect(effect: Effect, peerOf: (link: number) => string): 
 }
 
 export function isSignOfLife({ kind }: PeerBody): boolean {
-  return kind === 'ping' || kind === 'down-beat' || kind === 'up-beat';
+  return kind === 'ping' || kind === 'down-beat' || kind === 'up-beat' || kind === 'state-hash';
 }
 
 function formatBody(body: PeerBody): string {

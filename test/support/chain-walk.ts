@@ -44,7 +44,7 @@ export class ChainWalk {
     const servers = 2 + this.#random(3);
     this.#names = ['A', 'B', 'C', 'D'].slice(0, servers);
     this.#steps = steps;
-    this.#trouble = Array.from({ length: 11 }, () => [0, 0, 1, 3][this.#random(4)] as number);
+    this.#trouble = Array.from({ length: 12 }, () => [0, 0, 1, 3][this.#random(4)] as number);
     this.world = new ChainWorld({
       replicas: 1 + this.#random(Math.min(servers, 3)),
       turnEnds: this.#random(2) === 0 ? 'at once' : 'when told',
@@ -107,7 +107,7 @@ export class ChainWalk {
       actions.push({ weight: 20, act: () => void world.handleInbox(this.#pick(eventful)) });
     }
     for (const process of live) {
-      if (process.disk.waiting > 0) {
+      if (process.disk.waiting > 0 && !process.disk.isFull) {
         const count = 1 + this.#random(process.disk.waiting);
         actions.push({ weight: 8, act: () => process.sync(count) });
       }
@@ -174,6 +174,7 @@ export class ChainWalk {
   #faultActions(): Action[] {
     const { world } = this;
     const [crash = 0, stop = 0, session = 0, leave = 0, suspend = 0, compact = 0] = this.#trouble;
+    const full = this.#trouble[11] ?? 0;
     const actions: Action[] = [];
     for (const server of this.#names) {
       const process = world.processes.get(server);
@@ -201,6 +202,8 @@ export class ChainWalk {
         actions.push({ weight: 4, act: () => this.#registerAgain(process) });
       }
       actions.push({ weight: leave === 3 ? 1 : 0, act: () => world.leave(server) });
+      const isFillable = full === 3 && !process.stopped && !process.disk.isFull;
+      actions.push({ weight: isFillable ? 1 : 0, act: () => world.fillDisk(server) });
       const { role } = process.replica;
       const { commitSeq } = process.replica.status(process.now);
       if (role !== 'halted' && process.disk.waiting === 0) {

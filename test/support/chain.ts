@@ -107,7 +107,7 @@ export class ChainWorld {
     const process = this.at(server);
     if (!process.running) return;
     process.running = false;
-    process.disk.crash(kept);
+    process.disk.crash(process.disk.isFull ? 0 : kept);
     this.log(`# ${process.name} crashes, log ${process.disk.text}`);
     for (const record of this.writes) {
       if (record.state === 'sent' && record.name.startsWith(`${process.name}/`)) {
@@ -128,6 +128,13 @@ export class ChainWorld {
 
   leave(server: string): void {
     this.at(server).handle({ kind: 'leave' });
+  }
+
+  /** There is no room on its disk until its process has ended. */
+  fillDisk(server: string): void {
+    const process = this.at(server);
+    process.disk.isFull = true;
+    process.handle({ kind: 'disk-full' });
   }
 
   write(server: string, ...keys: number[]): ClientWriteRecord[] {
@@ -197,7 +204,7 @@ export class ChainWorld {
         process.handle({ kind: 'snapshot-begun', link, runs: packet.runs });
         return;
       case 'snapshot-end':
-        if (process.replica.role === 'halted') return;
+        if (process.replica.role === 'halted' || process.disk.isFull) return;
         process.disk.install(packet.runs, packet.table);
         process.table = copyTable(packet.table);
         process.handle({ kind: 'snapshot-installed', link, runs: packet.runs });
@@ -334,7 +341,7 @@ export class ChainWorld {
         process.endTurn();
         moved = true;
       }
-      if (this.slowDisks.has(process.server)) continue;
+      if (this.slowDisks.has(process.server) || process.disk.isFull) continue;
       if (process.disk.persisting !== undefined) moved = true;
       process.persist();
       if (process.disk.waiting > 0) moved = true;

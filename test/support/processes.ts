@@ -9,25 +9,31 @@ import { fileURLToPath } from 'node:url';
 import { ChainWatch, type ClientOutcome, type Deployment } from './deployment.js';
 import type { HistoryOp } from './history.js';
 import type { WorkloadOptions } from './workload.js';
-import { freePort, type LocalZooKeeper, runZooKeeper } from './zookeeper.js';
+import { freePort, runZooKeeper, type ZooKeeperService } from './zookeeper.js';
 
 export const serverScript = scriptPath('../../src/cli/kv-server.js');
 const clientScript = scriptPath('../../src/cli/kv-client.js');
 const workloadScript = scriptPath('./workload.js');
 
 export interface ProcessDeployment extends Deployment {
-  readonly zookeeper: LocalZooKeeper;
+  readonly zookeeper: ZooKeeperService;
   readonly directory: string;
   /** As if ZooKeeper had been wiped. */
   deleteChain(): Promise<void>;
 }
 
-/** Starts ZooKeeper, no server yet. Throws where none can be had; see `missingZooKeeper`. */
+/** Starts the process of one server; what it prints must be piped. */
+export type Launch = (number: number, args: readonly string[]) => ChildProcess;
+
+/** Starts ZooKeeper unless there is one, no server yet; `remove` removes it in either case. Throws where none can be had; see `missingZooKeeper`. */
 export async function deployProcesses(
   serverOptions: readonly string[] = [],
+  makeLaunch: (directory: string) => Launch = () => launchServer,
+  service?: ZooKeeperService,
 ): Promise<ProcessDeployment> {
-  const zookeeper = await runZooKeeper();
+  const zookeeper = service ?? (await runZooKeeper());
   const directory = await mkdtemp(join(tmpdir(), 'catena-servers-'));
+  const launch = makeLaunch(directory);
   const chain = new ChainWatch();
   const ports = new Map<number, number>();
   const running = new Map<number, ChildProcess>();
@@ -59,9 +65,7 @@ export async function deployProcesses(
       ports.set(number, port);
       const data = join(directory, `server-${number}`);
       const args = [zookeeper.connectString, String(port), '--data', data];
-      const child = spawn(process.execPath, [serverScript, ...args, ...serverOptions], {
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
+      const child = launch(number, [...args, ...serverOptions]);
       running.set(number, child);
       await untilServing(child, chain);
     },
@@ -89,6 +93,10 @@ export async function deployProcesses(
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+export function launchServer(_number: number, args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, [serverScript, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
 /** With the npm client, as an operator's tool would; in a process of its own, as everywhere. */

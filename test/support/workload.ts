@@ -18,6 +18,8 @@ export interface WorkloadOptions {
   readonly durationMs: number;
   /** A pause of each client between two ops. */
   readonly pauseMs: number;
+  /** Every value is filled up to this length, so that logs grow; the history leaves that out. */
+  readonly valueBytes?: number;
 }
 
 /** One op of a client, noted whatever comes of it. */
@@ -25,7 +27,7 @@ async function oneOp(
   client: KvClient,
   number: number,
   value: string,
-  keys: number,
+  { keys, valueBytes = 0 }: WorkloadOptions,
 ): Promise<HistoryOp> {
   const key = `key-${Math.floor(Math.random() * keys)}`;
   const kind = Math.random() < 0.5 ? 'put' : 'get';
@@ -33,19 +35,27 @@ async function oneOp(
   const noted = { client: number, kind, key, startMs } as const;
   try {
     if (kind === 'put') {
-      const { opId } = await client.put(key, value);
+      const { opId } = await client.put(key, value.padEnd(valueBytes, filler));
       const seq = Number(opId.split('-')[1]);
       return { ...noted, value, outcome: 'ok', seq, endMs: wallMs() };
     }
     const found = await client.get(key);
     const endMs = wallMs();
     if (found === undefined) return { ...noted, outcome: 'ok', seq: 0, endMs };
-    const read = Buffer.from(found.value).toString();
+    const read = withoutFiller(Buffer.from(found.value).toString());
     return { ...noted, value: read, outcome: 'ok', seq: found.version, endMs };
   } catch (error) {
     const outcome = error instanceof OutcomeUnknownError ? 'unknown' : 'failed';
     return { ...noted, ...(kind === 'put' ? { value } : {}), outcome, endMs: wallMs() };
   }
+}
+
+const filler = '~';
+
+/** The value as it stands in the history. */
+export function withoutFiller(value: string): string {
+  const end = value.indexOf(filler);
+  return end === -1 ? value : value.slice(0, end);
 }
 
 /** Of one process, so it orders what its clients saw; wall time, so that kills can be matched to it. */
@@ -60,7 +70,7 @@ async function main(options: WorkloadOptions): Promise<void> {
       const client = await connect(options.connect);
       for (let count = 0; wallMs() < endMs; count++) {
         const value = `${options.label ?? 'load'}.${number}.${count}`;
-        const op = await oneOp(client, number, value, options.keys);
+        const op = await oneOp(client, number, value, options);
         process.stdout.write(`${JSON.stringify(op)}\n`);
         if (options.pauseMs > 0) await sleep(options.pauseMs);
       }

@@ -11,6 +11,7 @@ export {
   type LocalZooKeeper,
   missingZooKeeper,
   runZooKeeper,
+  type ZooKeeperService,
 } from '../../scripts/zookeeper.js';
 
 const host = '127.0.0.1';

@@ -1,43 +1,60 @@
 /** What servers said of themselves, as text for people. Pure. */
 import type { StatusOutcome } from '../../client/kv-client.js';
 import type { View } from '../../protocol/messages.js';
-import type { ServerStatus } from '../../protocol/status.js';
+import type { DiskStatus, ServerStatus, TransferStatus } from '../../protocol/status.js';
 import { isNewerView } from '../../client/view.js';
+import { grouped, sizeText } from '../../text.js';
 import { shownText } from './words.js';
 
-/** The newest view among the answers. */
-export function newestView(outcomes: readonly StatusOutcome[]): View | undefined {
-  let newest: View | undefined;
-  for (const outcome of outcomes) {
-    if (!('status' in outcome)) continue;
-    const { view } = outcome.status;
-    if (view !== undefined && isNewerView(view, newest)) newest = view;
-  }
-  return newest;
-}
-
-export interface ChainMember {
+export interface ChainServer {
   readonly address: string;
   readonly serverId: string;
-  /** Its place in the chain; what a server outside it says of itself; 'no answer'. */
+  /** Its place in the chain; what a server outside it says of itself; 'waiting' if it knows no chain; 'down'. */
   readonly role: string;
   /** Ops that the head has and this server does not have on disk; absent if unknown. */
   readonly lag?: number;
+  /** Of a member. */
   readonly lease?: boolean;
+  /** Why it does not serve, in words. */
+  readonly waitingFor?: string;
+  /** A snapshot on its way to it, as it or its source says. */
+  readonly receiving?: TransferStatus;
+  /** Snapshots on their way from it. */
+  readonly sending?: readonly (TransferStatus & { readonly to: string })[];
+  readonly appliedSeq?: number;
+  /** Hexadecimal, of the state after appliedSeq. */
+  readonly stateHash?: string;
+  readonly disk?: DiskStatus;
+  /** Why it did not answer. */
   readonly error?: string;
 }
 
+/** Two servers that applied the same ops and do not hold the same. */
+export interface Difference {
+  readonly address: string;
+  /** The first one along the chain that applied as much. */
+  readonly from: string;
+  readonly appliedSeq: number;
+}
+
 export interface Chain {
+  /** Absent if nobody knows of a chain. */
   readonly epoch?: number;
   readonly generation?: number;
   readonly reason?: string;
-  readonly members: readonly ChainMember[];
+  /** Whether a member of the newest epoch answered. */
+  readonly serves: boolean;
+  readonly members: readonly ChainServer[];
   /** Servers outside the chain that were asked, and learners that the tail feeds. */
-  readonly others: readonly ChainMember[];
+  readonly others: readonly ChainServer[];
+  readonly differences: readonly Difference[];
 }
 
-export function chainOf(outcomes: readonly StatusOutcome[]): Chain {
-  const view = newestView(outcomes);
+const memberRoles = new Set(['head', 'middle', 'tail', 'single']);
+
+/** `known`: a view that was heard of elsewhere. */
+export function chainOf(outcomes: readonly StatusOutcome[], known?: View): Chain {
+  const view = newestView(outcomes, known);
   const statuses = new Map(
     outcomes.flatMap((outcome) => ('status' in outcome ? [[outcome.address, outcome.status]] : [])),
   );
@@ -46,19 +63,18 @@ export function chainOf(outcomes: readonly StatusOutcome[]): Chain {
       'error' in outcome ? [[outcome.address, outcome.error.message]] : [],
     ),
   );
-  const head = statuses.get(view?.members[0]?.address ?? '');
-  const reason = [...statuses.values()].find(
-    ({ view: each }) => each?.epoch === view?.epoch,
-  )?.reason;
-  const describe = (address: string, place: string | undefined): ChainMember => {
+  const current = [...statuses.values()].filter(({ view: each }) => each?.epoch === view?.epoch);
+  const headStatus = statuses.get(view?.members[0]?.address ?? '');
+  const isLed = headStatus !== undefined && memberRoles.has(headStatus.role);
+  const head = isLed ? headStatus : undefined;
+  const transfers = transfersOf(statuses.values());
+  const describe = (address: string, place: string | undefined): ChainServer => {
     const status = statuses.get(address);
     if (status === undefined) {
-      const error = errors.get(address) ?? 'no answer';
+      const error = errors.get(address) ?? 'it was not asked';
       return { address, serverId: '', role: place ?? 'down', error };
     }
-    const { serverId, role, lease } = status;
-    const lag = head === undefined ? {} : { lag: Math.max(0, head.lastSeq - status.durableSeq) };
-    return { address, serverId, role: place ?? role, lease, ...lag };
+    return describeServer(address, status, place, head, transfers);
   };
   const count = view?.members.length ?? 0;
   const members = (view?.members ?? []).map(({ address }, index) =>
@@ -68,27 +84,148 @@ export function chainOf(outcomes: readonly StatusOutcome[]): Chain {
   const others = outcomes
     .filter(({ address }) => !inChain.has(address))
     .map(({ address }) => describe(address, undefined));
-  const known = new Set([...members, ...others].map(({ serverId }) => serverId));
-  const learners = [...statuses.values()].flatMap((status) => learnersOf(status, head, known));
+  const asked = new Set([...members, ...others].map(({ serverId }) => serverId));
+  const learners = [...statuses.values()].flatMap((status) => learnersOf(status, head, asked));
+  const reason = current[0]?.reason;
   return {
     ...(view === undefined ? {} : { epoch: view.epoch, generation: view.generation }),
-    ...(reason === undefined ? {} : { reason }),
+    ...(reason === undefined || view === undefined ? {} : { reason }),
+    serves: view !== undefined && current.some(({ role }) => memberRoles.has(role)),
     members,
     others: [...others, ...learners],
+    differences: differencesOf([...members, ...others]),
   };
 }
 
-export function chainText(chain: Chain): string {
-  if (chain.epoch === undefined) return 'no server knows of a chain';
-  const reason = chain.reason === undefined ? '' : `, ${shownText(chain.reason)}`;
-  const rows = [...chain.members, ...chain.others].map((member) => [
-    member.role,
-    member.address,
-    member.lag === undefined ? '' : `${member.lag} behind`,
-    member.lease === undefined ? '' : member.lease ? 'lease' : 'no lease',
-    member.error === undefined ? '' : member.error,
+/** Two chains with the same text differ in nothing but numbers that change all the time. */
+export function withoutCounters(chain: Chain): string {
+  const still = ({ address, role, lease, waitingFor, receiving, sending, error }: ChainServer) => ({
+    address,
+    role,
+    lease,
+    waitingFor: waitingFor?.replace(/\d[\d,.]*(?= (?:s|ops?)\b)/g, '#'),
+    receives: receiving !== undefined,
+    sendsTo: sending?.map(({ to }) => to),
+    answers: error === undefined,
+  });
+  const { epoch, generation, serves, members, others, differences } = chain;
+  const differing = differences.map(({ address, from }) => [address, from]);
+  return JSON.stringify([
+    epoch,
+    generation,
+    serves,
+    members.map(still),
+    others.map(still),
+    differing,
   ]);
-  return `epoch ${chain.epoch}${reason}\n${columns(rows)}`;
+}
+
+export function chainText(chain: Chain): string {
+  const rows = [...chain.members, ...chain.others].map((server) => [
+    server.role,
+    server.address,
+    server.lag === undefined ? '' : `${grouped(server.lag)} behind`,
+    server.lease === undefined ? '' : server.lease ? 'lease' : 'no lease',
+    notesOf(server),
+  ]);
+  const warnings = chain.differences.map(
+    ({ address, from, appliedSeq }) =>
+      `WARNING: after op ${grouped(appliedSeq)} the state of ${address} differs from that of ${from}`,
+  );
+  return [titleOf(chain), columns(rows), ...warnings.map(shownText)].filter(Boolean).join('\n');
+}
+
+function titleOf({ epoch, generation = 1, reason, serves, members, others }: Chain): string {
+  if (epoch === undefined) {
+    const isAnswered = others.some(({ error }) => error === undefined);
+    return isAnswered ? 'no chain yet: these servers know of none' : 'no server answers';
+  }
+  const parts = [
+    ...(generation > 1 ? [`generation ${generation}`] : []),
+    `epoch ${epoch}`,
+    ...(reason === undefined ? [] : [shownText(reason)]),
+  ];
+  if (serves) return parts.join(', ');
+  const isAnswered = [...members, ...others].some(({ error }) => error === undefined);
+  const what = isAnswered ? 'no chain serves' : 'no server answers';
+  return `${what}; the last one known: ${parts.join(', ')}`;
+}
+
+function notesOf({ error, waitingFor, receiving, sending = [] }: ChainServer): string {
+  return [
+    ...(error === undefined ? [] : [`no answer: ${error}`]),
+    ...(waitingFor === undefined ? [] : [waitingFor]),
+    ...(receiving === undefined ? [] : [`receiving a snapshot: ${shareText(receiving)}`]),
+    ...sending.map((each) => `sending a snapshot to ${each.to}: ${shareText(each)}`),
+  ].join('; ');
+}
+
+function shareText({ bytes, totalBytes }: TransferStatus): string {
+  const share = totalBytes === 0 ? 0 : Math.floor((100 * bytes) / totalBytes);
+  return `${Math.min(share, 100)} % of ${sizeText(totalBytes)}`;
+}
+
+interface Transfers {
+  /** By the receiver's serverId, as the source says. */
+  readonly to: ReadonlyMap<string, TransferStatus>;
+  readonly addresses: ReadonlyMap<string, string>;
+}
+
+function transfersOf(statuses: Iterable<ServerStatus>): Transfers {
+  const to = new Map<string, TransferStatus>();
+  const addresses = new Map<string, string>();
+  for (const { serverId, address, learners } of statuses) {
+    addresses.set(serverId, address);
+    for (const learner of learners) {
+      if (learner.sending !== undefined) to.set(learner.serverId, learner.sending);
+    }
+  }
+  return { to, addresses };
+}
+
+function describeServer(
+  address: string,
+  status: ServerStatus,
+  place: string | undefined,
+  head: ServerStatus | undefined,
+  { to, addresses }: Transfers,
+): ChainServer {
+  const { serverId, role, lease, waitingFor, appliedSeq, stateHash, disk, view } = status;
+  const receiving = status.receiving ?? to.get(serverId);
+  const sending = status.learners.flatMap((learner) =>
+    learner.sending === undefined
+      ? []
+      : [{ ...learner.sending, to: addresses.get(learner.serverId) ?? nameOf(learner.serverId) }],
+  );
+  return {
+    address,
+    serverId,
+    role: place ?? (view === undefined ? 'waiting' : role),
+    ...(place === undefined ? {} : { lease }),
+    ...(waitingFor === '' ? {} : { waitingFor }),
+    ...(receiving === undefined ? {} : { receiving }),
+    ...(sending.length === 0 ? {} : { sending }),
+    ...(head === undefined ? {} : { lag: Math.max(0, head.lastSeq - status.durableSeq) }),
+    appliedSeq,
+    ...(stateHash === '' ? {} : { stateHash }),
+    disk,
+  };
+}
+
+/** Whoever applied as much as another one must hold the same. */
+function differencesOf(servers: readonly ChainServer[]): Difference[] {
+  const first = new Map<number, ChainServer>();
+  const differences: Difference[] = [];
+  for (const server of servers) {
+    const { address, appliedSeq, stateHash } = server;
+    if (appliedSeq === undefined || stateHash === undefined) continue;
+    const from = first.get(appliedSeq);
+    if (from === undefined) first.set(appliedSeq, server);
+    else if (from.stateHash !== stateHash) {
+      differences.push({ address, from: from.address, appliedSeq });
+    }
+  }
+  return differences;
 }
 
 export function statsText(outcomes: readonly StatusOutcome[]): string {
@@ -119,22 +256,59 @@ function serverText(address: string, status: ServerStatus): string {
     failures === 0 ? '' : `${failures} failed`,
   ]);
   const first = `${shownText(address)}  ${shownText(facts.join(', '))}`;
-  return rows.length === 0 ? first : `${first}\n${columns(rows)}`;
+  return [first, `  ${shownText(diskText(status))}`, columns(rows)].filter(Boolean).join('\n');
+}
+
+function diskText({ disk, appliedSeq, stateHash }: ServerStatus): string {
+  const { logFirstSeq, logBytes, snapshotSeq, snapshotBytes, freeBytes, scrub } = disk;
+  const snapshot =
+    snapshotSeq === 0
+      ? 'no snapshot'
+      : `snapshot of op ${grouped(snapshotSeq)}, ${sizeText(snapshotBytes)}`;
+  const scrubbed =
+    scrub === undefined
+      ? 'not scrubbed yet'
+      : `${sizeText(scrub.bytes)} scrubbed in ${durationText(scrub.durationMs)}, ` +
+        `ended ${new Date(scrub.atMs).toISOString()}`;
+  return [
+    `log from op ${grouped(logFirstSeq)}, ${sizeText(logBytes)}`,
+    snapshot,
+    `${sizeText(freeBytes)} free`,
+    scrubbed,
+    `state ${stateHash === '' ? 'unknown' : stateHash} after op ${grouped(appliedSeq)}`,
+  ].join('; ');
 }
 
 function learnersOf(
   status: ServerStatus,
   head: ServerStatus | undefined,
-  known: ReadonlySet<string>,
-): ChainMember[] {
+  asked: ReadonlySet<string>,
+): ChainServer[] {
   return status.learners
-    .filter(({ serverId }) => !known.has(serverId))
-    .map(({ serverId, ackedSeq, state }) => ({
-      address: `server ${serverId.slice(0, 8)}`,
+    .filter(({ serverId }) => !asked.has(serverId))
+    .map(({ serverId, ackedSeq, state, sending }) => ({
+      address: nameOf(serverId),
       serverId,
       role: `learner (${state})`,
       ...(head === undefined ? {} : { lag: Math.max(0, head.lastSeq - ackedSeq) }),
+      ...(sending === undefined ? {} : { receiving: sending }),
     }));
+}
+
+/** Of a server whose address nobody told. */
+function nameOf(serverId: string): string {
+  return `server ${serverId.slice(0, 8)}`;
+}
+
+/** The newest view among the answers, and `known`. */
+function newestView(outcomes: readonly StatusOutcome[], known: View | undefined): View | undefined {
+  let newest = known;
+  for (const outcome of outcomes) {
+    if (!('status' in outcome)) continue;
+    const { view } = outcome.status;
+    if (view !== undefined && isNewerView(view, newest)) newest = view;
+  }
+  return newest;
 }
 
 function placeOf(index: number, count: number): string {
@@ -169,15 +343,4 @@ function durationText(ms: number): string {
   if (minutes < 120) return `${minutes} min`;
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} days`;
-}
-
-function sizeText(bytes: number): string {
-  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
-  let size = bytes;
-  let unit = 0;
-  while (size >= 1024 && unit < units.length - 1) {
-    size /= 1024;
-    unit += 1;
-  }
-  return `${unit === 0 ? size : size.toFixed(1)} ${units[unit]}`;
 }

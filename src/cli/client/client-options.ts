@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { BadRequestError } from '../../errors.js';
 import { clusterDefault, clientTimeoutMsDefault } from '../../limits.js';
 import { parseAddresses, formatAddress } from '../../protocol/address.js';
-import type { CommandOptions } from './invocation.js';
+import { type CommandOptions, flagsOf } from './invocation.js';
 import { wordsHelp } from './shell.js';
 
 const zookeeperDefault = '127.0.0.1:2181';
@@ -32,15 +32,18 @@ environment variables CATENA_SERVERS, CATENA_ZOOKEEPER, or else ZooKeeper at ${z
 Commands
   put [--no-wait] <key> <value…>    del [--no-wait] <key>      get [--at host:port] <key>
   size [--at …]   keys [--at …]     table [--at …]             verify <op>
-  chain           stats             help [command]             quit
+  chain           stats             leave [--force] <server>
+  backup [--force] [--quiet] [--at …] <file>                   help [command]   quit
 
 Options
   --servers LIST   some servers of the cluster, [host:]port with commas; no ZooKeeper needed
   --cluster NAME   one ZooKeeper serves several clusters (${clusterDefault})
   --json           one JSON object a result; bytes as text, or {"base64": …} if they are no UTF-8
   --timeout MS     of each command (${clientTimeoutMsDefault})
-  --at HOST:PORT   get, size, keys, table: read from this very server
+  --at HOST:PORT   get, size, keys, table, backup: read from this very server
   --no-wait        put, del: print the op id once it is assigned; verify tells what became of it
+  --force          backup: replace the file; leave: also the only member of the chain
+  --quiet          backup: no progress bar
   -e, --escaped    read the operands as in a line at the prompt: in quotes, \\xNN is a byte
   --help, --version
 Write -- before operands that begin with a dash. The value - is standard input: put key - < file
@@ -73,7 +76,7 @@ export function parseClientOptions(args: readonly string[], env: NodeJS.ProcessE
     timeoutMs: timeoutOf(values.timeout),
     isEscaped: values.escaped === true,
     commandOptions: {
-      ...(values['no-wait'] === true ? { noWait: true } : {}),
+      ...flagsOf(values),
       ...(values.at === undefined ? {} : { at: values.at }),
     },
     command: isZooKeeper ? positionals.slice(1) : positionals,
@@ -94,6 +97,8 @@ function parsed(args: readonly string[]) {
         timeout: text,
         at: text,
         'no-wait': flag,
+        force: flag,
+        quiet: flag,
         escaped: { ...flag, short: 'e' },
         help: { ...flag, short: 'h' },
         version: flag,

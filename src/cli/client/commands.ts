@@ -2,29 +2,14 @@
  * The commands on data and servers: what each asks of the client and how its result is shown. They throw
  * typed errors; shell.ts turns these into messages and exit codes.
  */
-import type { Entry, KvClient } from '../../client/kv-client.js';
+import type { Entry } from '../../client/kv-client.js';
+import { backup } from './backup-command.js';
 import type { Output } from './output.js';
 import { chainOf, chainText, newestView, statsText } from './chain-text.js';
-import { exitCodes, type ExitCode } from './exit-codes.js';
-import type { Invocation, Syntax } from './invocation.js';
-import { jsonBytes, shownBytes } from './words.js';
-
-export interface CommandContext {
-  readonly client: KvClient;
-  readonly output: Output;
-  /** The command ends early with it. */
-  readonly signal: AbortSignal;
-  /** Results of several commands follow each other, so a value ends with a line end. */
-  readonly isOneOfMany: boolean;
-}
-
-export interface Command extends Syntax {
-  readonly summary: string;
-  /** What else there is to know; a line or more. */
-  readonly details?: string;
-  readonly example: string;
-  run(invocation: Invocation, context: CommandContext): Promise<ExitCode>;
-}
+import type { Command } from './command.js';
+import { exitCodes } from './exit-codes.js';
+import { leave } from './leave-command.js';
+import { jsonBytes, jsonLine, shownBytes } from './words.js';
 
 const put: Command = {
   name: 'put',
@@ -116,7 +101,7 @@ const keys: Command = {
   async run({ at }, { client, output, signal }) {
     const pieces = new Pieces(output);
     for await (const key of client.keys({ signal, ...atOption(at) })) {
-      if (output.isJson) output.json({ key: jsonBytes(key) });
+      if (output.isJson) pieces.push(jsonLine({ key: jsonBytes(key) }), '\n');
       else pieces.push(shown(output, key, 'word'), '\n');
       if (pieces.isFull) await pieces.flush();
       if (output.isGone) break;
@@ -136,7 +121,7 @@ const table: Command = {
   async run({ at }, { client, output, signal }) {
     const pieces = new Pieces(output);
     for await (const entry of client.entries({ signal, ...atOption(at) })) {
-      if (output.isJson) output.json(jsonOfEntry(entry));
+      if (output.isJson) pieces.push(jsonLine(jsonOfEntry(entry)), '\n');
       else
         pieces.push(
           shown(output, entry.key, 'word'),
@@ -217,6 +202,8 @@ export const dataCommands: readonly Command[] = [
   verify,
   chain,
   stats,
+  leave,
+  backup,
 ];
 
 function showOpId(
@@ -245,16 +232,13 @@ class Pieces {
   readonly #output: Output;
   #pieces: Uint8Array[] = [];
   #bytes = 0;
-  #count = 0;
 
   constructor(output: Output) {
     this.#output = output;
   }
 
-  /** Also true now and then when nothing was pushed: then `flush` only waits. */
   get isFull(): boolean {
-    this.#count += 1;
-    return this.#bytes >= 64 * 1024 || this.#count % 1024 === 0;
+    return this.#bytes >= 64 * 1024;
   }
 
   push(...pieces: (Uint8Array | string)[]): void {

@@ -7,8 +7,10 @@ import type { Readable, Writable } from 'node:stream';
 import { connect } from '../../client/connect.js';
 import type { KvClient } from '../../client/kv-client.js';
 import { BadRequestError, type CatenaError } from '../../errors.js';
+import { clusterDefault } from '../../limits.js';
 import type { View } from '../../protocol/messages.js';
-import { type Command, dataCommands } from './commands.js';
+import type { Command } from './command.js';
+import { dataCommands } from './commands.js';
 import { exitCodes, type ExitCode } from './exit-codes.js';
 import { historyPath, loadHistory, saveHistory } from './history.js';
 import { Output } from './output.js';
@@ -32,7 +34,7 @@ export interface EmbeddedShellOptions {
   readonly startChain: (onLine: (line: string) => void) => Promise<Chain>;
   readonly stdin: Readable & { readonly isTTY?: boolean };
   readonly stdout: Writable & { readonly isTTY?: boolean };
-  readonly stderr: Writable;
+  readonly stderr: Writable & { readonly isTTY?: boolean };
   readonly env: NodeJS.ProcessEnv;
   readonly interrupted: AbortSignal;
 }
@@ -74,7 +76,9 @@ export async function runEmbeddedShell(options: EmbeddedShellOptions): Promise<E
     const shell = new Shell({
       commands: [...dataCommands, ...chainCommands(chain)],
       client,
+      cluster: clusterDefault,
       output,
+      ...(stderr.isTTY === true ? { terminal: stderr } : {}),
       errors,
       isOneOfMany: true,
       helpFooter: tour,

@@ -11,11 +11,18 @@ export interface Syntax {
   readonly name: string;
   /** One name each; the last one may be 'value…', which takes the rest of the line. `[x]` may be left out. */
   readonly operands: readonly string[];
-  readonly options?: readonly ('no-wait' | 'at')[];
+  readonly options?: readonly (FlagName | 'at')[];
 }
 
-export interface CommandOptions {
-  readonly noWait?: boolean | undefined;
+/** Options without a value: as they are written, and as commands see them. */
+const flags = { 'no-wait': 'noWait', force: 'force', quiet: 'quiet' } as const;
+
+type FlagName = keyof typeof flags;
+type Flags = Partial<Record<(typeof flags)[FlagName], boolean>>;
+
+const flagNames = Object.keys(flags) as FlagName[];
+
+export interface CommandOptions extends Readonly<Flags> {
   /** `host:port` */
   readonly at?: string | undefined;
 }
@@ -26,7 +33,7 @@ export interface Invocation extends CommandOptions {
 
 export function usageOf({ name, operands, options = [] }: Syntax): string {
   const shown = [
-    ...(options.includes('no-wait') ? ['[--no-wait]'] : []),
+    ...flagNames.filter((name) => options.includes(name)).map((name) => `[--${name}]`),
     ...(options.includes('at') ? ['[--at host:port]'] : []),
     ...operands.map((operand) => (operand.startsWith('[') ? operand : `<${operand}>`)),
   ];
@@ -35,12 +42,13 @@ export function usageOf({ name, operands, options = [] }: Syntax): string {
 
 /** The rest of a line after the command's name. */
 export function invocationOfLine(syntax: Syntax, line: LineReader): Invocation {
-  const options: { noWait?: boolean; at?: string } = {};
+  const options: Flags & { at?: string } = {};
   for (let word = line.peek(); isOption(word); word = line.peek()) {
     line.word();
     const name = textOf(word.bytes);
     if (name === '--') break;
-    if (name === '--no-wait') options.noWait = true;
+    const flag = flagNames.find((each) => name === `--${each}`);
+    if (flag !== undefined) options[flags[flag]] = true;
     else if (name === '--at') options.at = textOf(line.word()?.bytes ?? new Uint8Array(0)) ?? '';
     else throw new BadRequestError(`unknown option ${name}; usage: ${usageOf(syntax)}`);
   }
@@ -79,14 +87,21 @@ function checked(syntax: Syntax, invocation: Invocation): Invocation {
     const missing = syntax.operands[invocation.operands.length];
     throw usageError(syntax, `<${missing}> is missing`);
   }
-  if (invocation.noWait === true && !options.includes('no-wait')) {
-    throw usageError(syntax, `${syntax.name} takes no --no-wait`);
-  }
+  const unknown = flagNames.find(
+    (name) => invocation[flags[name]] === true && !options.includes(name),
+  );
+  if (unknown !== undefined) throw usageError(syntax, `${syntax.name} takes no --${unknown}`);
   if (invocation.at !== undefined) {
     if (!options.includes('at')) throw usageError(syntax, `${syntax.name} takes no --at`);
     parseAddress(invocation.at);
   }
   return invocation;
+}
+
+/** The flags among parsed arguments, by their written names. */
+export function flagsOf(values: Readonly<Record<string, unknown>>): Flags {
+  const given = flagNames.filter((name) => values[name] === true);
+  return Object.fromEntries(given.map((name) => [flags[name], true]));
 }
 
 function isOption(word: Word | undefined): word is Word {

@@ -2,12 +2,12 @@
  * kv-client from its arguments to its exit code: one command, piped commands, or the prompt. The process
  * around it is handed in, so that tests run it whole.
  */
-import { readFileSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { connect } from '../../client/connect.js';
 import type { KvClient } from '../../client/kv-client.js';
 import { CatenaError, LimitError } from '../../errors.js';
 import { valueBytesMax } from '../../limits.js';
+import { releaseText } from '../release.js';
 import { type ClientOptions, helpText, parseClientOptions } from './client-options.js';
 import { dataCommands } from './commands.js';
 import { exitCodeOf, exitCodes, explain, type ExitCode } from './exit-codes.js';
@@ -51,7 +51,7 @@ async function runAction(
   errors: Output,
 ): Promise<ExitCode> {
   if (options.action === 'help') output.write(helpText);
-  if (options.action === 'version') output.line(versionText());
+  if (options.action === 'version') output.line(releaseText());
   if (options.action !== 'run') return exitCodes.done;
   const { timeoutMs, cluster, servers, zookeeper } = options;
   let repl: Repl | undefined;
@@ -64,8 +64,16 @@ async function runAction(
   }
   try {
     const isOneOfMany = options.command.length === 0;
-    const shell = new Shell({ commands: dataCommands, client, output, errors, isOneOfMany });
-    const { stdin, interrupted } = parts;
+    const { stdin, stderr, interrupted } = parts;
+    const shell = new Shell({
+      commands: dataCommands,
+      client,
+      cluster,
+      output,
+      ...(stderr.isTTY === true ? { terminal: stderr } : {}),
+      errors,
+      isOneOfMany,
+    });
     if (!isOneOfMany) {
       const { command, commandOptions, isEscaped } = options;
       const how = { ...commandOptions, isEscaped };
@@ -114,9 +122,4 @@ function failed(errors: Output, error: unknown): ExitCode {
   errors.line(`kv-client: ${shownText(text)}`);
   if (code === exitCodes.usage) errors.line("Try 'kv-client --help'.");
   return code;
-}
-
-function versionText(): string {
-  const path = new URL('../../../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
 }

@@ -3,7 +3,7 @@
  * commands that it is given. One command at a time.
  */
 import { BadRequestError, CatenaError } from '../../errors.js';
-import type { Command, CommandContext } from './commands.js';
+import type { Command, CommandContext } from './command.js';
 import { exitCodeOf, exitCodes, explain, type ExitCode, jsonOfError } from './exit-codes.js';
 import {
   type CommandOptions,
@@ -86,8 +86,8 @@ export class Shell {
     try {
       const prepared = await prepare();
       if (prepared === undefined) return exitCodes.done;
-      const { client, output, isOneOfMany } = this.#options;
-      const context = { client, output, isOneOfMany, signal };
+      const { client, cluster, output, terminal, isOneOfMany } = this.#options;
+      const context = { client, cluster, output, terminal, isOneOfMany, signal };
       return await prepared.command.run(prepared.invocation, context);
     } catch (error) {
       if (!(error instanceof CatenaError)) throw error;

@@ -1,0 +1,94 @@
+/**
+ * What stands in the head of a backup file. The file itself is one of snapshot-file.ts: chunks (encoded pages
+ * of entries), each under a checksum, and an end that only a whole file has.
+ *
+ * Invariant: a backup is the state of one cluster after one op: `keys`, `stateHash` and all entries belong to
+ * `seq`, and `runs` are the epochs of the ops 1..seq.
+ */
+import { DataDamagedError, RefusedToStartError } from '../errors.js';
+import type { SnapshotMeta } from '../log/snapshot-file.js';
+import type { EpochRun } from '../replica/epoch-runs.js';
+
+export const backupFormatVersion = 1;
+const kind = 'backup';
+
+export interface BackupMetadata {
+  /** Of the cluster that it is of. */
+  readonly clusterId: string;
+  /** Its name then; for people. */
+  readonly cluster: string;
+  /** The last op in it. */
+  readonly seq: number;
+  readonly epoch: number;
+  readonly runs: readonly EpochRun[];
+  readonly keys: number;
+  /** Hexadecimal. */
+  readonly stateHash: string;
+  /** ISO 8601. */
+  readonly createdAt: string;
+  /** Program and release. */
+  readonly writtenBy: string;
+}
+
+export function formatBackupMetadata(metadata: BackupMetadata): SnapshotMeta {
+  return { kind, formatVersion: backupFormatVersion, ...metadata };
+}
+
+/** Throws RefusedToStartError for what is no backup, or one of another release; DataDamagedError. */
+export function parseBackupMetadata(meta: SnapshotMeta, path: string): BackupMetadata {
+  if (meta['kind'] !== kind) {
+    throw new RefusedToStartError(
+      `${path} is no backup but a server's own snapshot; make a backup with 'kv-client backup'`,
+    );
+  }
+  const { formatVersion } = meta;
+  if (formatVersion !== backupFormatVersion) {
+    throw new RefusedToStartError(
+      `the backup ${path} has format version ${String(formatVersion)}; this release reads version ` +
+        `${backupFormatVersion}: use the release that wrote it`,
+    );
+  }
+  const { seq, epoch } = meta;
+  const { clusterId, cluster, runs, keys, stateHash, createdAt, writtenBy } = meta;
+  const texts = [clusterId, cluster, stateHash, createdAt, writtenBy];
+  const isWhole =
+    isCount(seq) &&
+    seq > 0 &&
+    isCount(epoch) &&
+    isCount(keys) &&
+    texts.every((text) => typeof text === 'string') &&
+    areRuns(runs) &&
+    runs.at(-1)?.lastSeq === seq &&
+    runs.at(-1)?.epoch === epoch;
+  if (!isWhole) throw new DataDamagedError(`the head of the backup ${path} makes no sense`);
+  const [clusterIdText, clusterText, stateHashText, createdAtText, writtenByText] =
+    texts as string[] as [string, string, string, string, string];
+  return {
+    clusterId: clusterIdText,
+    cluster: clusterText,
+    seq,
+    epoch,
+    runs,
+    keys,
+    stateHash: stateHashText,
+    createdAt: createdAtText,
+    writtenBy: writtenByText,
+  };
+}
+
+/** Epochs and seqs rise from run to run. */
+function areRuns(value: unknown): value is EpochRun[] {
+  if (!Array.isArray(value)) return false;
+  let before: EpochRun = { epoch: 0, lastSeq: 0 };
+  for (const run of value as Partial<EpochRun>[]) {
+    const { epoch, lastSeq } = run ?? {};
+    if (!isCount(epoch) || !isCount(lastSeq)) return false;
+    if (epoch <= before.epoch || lastSeq <= before.lastSeq) return false;
+    before = { epoch, lastSeq };
+  }
+  return true;
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
