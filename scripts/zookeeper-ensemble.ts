@@ -48,6 +48,7 @@ export async function runEnsemble(size = 3): Promise<Ensemble> {
   }
   return {
     members,
+    kind: `an ensemble of ${size}, each ${members[0]?.kind}`,
     connectString: members.map((member) => member.connectString).join(','),
     start: () => startAll(members),
     async stop() {

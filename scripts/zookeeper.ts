@@ -22,6 +22,8 @@ import { promisify } from 'node:util';
 export interface ZooKeeperService {
   /** `host:port`, or several with commas; the same after each start. */
   readonly connectString: string;
+  /** How it is run, for people. */
+  readonly kind: string;
   start(): Promise<void>;
   /** Without a chance to say goodbye; sessions stay in its data. */
   stop(): Promise<void>;
@@ -31,8 +33,6 @@ export interface ZooKeeperService {
 
 export interface LocalZooKeeper extends ZooKeeperService {
   readonly port: number;
-  /** How it is run, for people. */
-  readonly kind: string;
   /** It keeps its connections and answers nothing. */
   pause(): Promise<void>;
   resume(): Promise<void>;

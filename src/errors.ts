@@ -43,12 +43,16 @@ export class BadRequestError extends CatenaError {
   }
 }
 
-/** Something is larger than a named limit; `limit` is the number that it ran into. */
+/**
+ * Something is larger than a named limit; `limit` is the number that it ran into. `actual` is in words where
+ * nobody counted to the end.
+ */
 export class LimitError extends CatenaError {
   readonly limit: number;
 
-  constructor(what: string, actual: number, limit: number, unit: string) {
-    super('LIMIT_EXCEEDED', `${what} is ${actual} ${unit}, the limit is ${limit} ${unit}`);
+  constructor(what: string, actual: number | 'more than that', limit: number, unit: string) {
+    const size = typeof actual === 'number' ? actual : `more than ${limit}`;
+    super('LIMIT_EXCEEDED', `${what} is ${size} ${unit}, the limit is ${limit} ${unit}`);
     this.limit = limit;
   }
 }

@@ -38,7 +38,9 @@ export async function runRestore(
     if (dataPath === undefined) {
       const { metadata } = await verifyBackup(nodeDisk, backupPath, onProgress);
       bar?.end();
-      write(`${contentText(metadata)}The file is whole: all checksums, keys and the state hash fit.\n`);
+      write(
+        `${contentText(metadata)}The file is whole: all checksums, keys and the state hash fit.\n`,
+      );
       return;
     }
     const { metadata, serverId } = await restoreBackup({ backupPath, dataPath, onProgress });

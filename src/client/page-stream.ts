@@ -94,6 +94,7 @@ export class PageStream extends Expiring implements ServerConnectionListener {
 
   close(reason: Error = new AbortedError('the scan was ended')): void {
     this.#fail(reason);
+    this.#pages.length = 0;
     this.#connection.close(undefined);
   }
 

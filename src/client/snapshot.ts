@@ -102,7 +102,7 @@ export async function openSnapshot(
 ): Promise<Snapshot> {
   const { values, target, timeoutMs, signal } = request;
   const untilMs = performance.now() + timeoutMs;
-  const remainingMs = (): number => Math.max(1, untilMs - performance.now());
+  const remainingMs = (): number => Math.max(1, Math.ceil(untilMs - performance.now()));
   const abort = signal === undefined ? {} : { signal };
   for (;;) {
     const address = await host.route({ ...abort, timeoutMs: remainingMs() }, target);

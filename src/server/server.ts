@@ -3,6 +3,7 @@
  * it is told to leave, is killed, or halts. Puts the parts together; what they do is theirs.
  */
 import { randomUUID } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Configuration, Member } from '../coordination/configuration.js';
 import {
   type CatenaError,
@@ -12,6 +13,7 @@ import {
 } from '../errors.js';
 import { leaveTimeoutMs, transferWindowBytes } from '../limits.js';
 import type { LogListener, StorageFailure } from '../log/segmented-log.js';
+import type { Machine } from '../machine/machine.js';
 import { formatAddress } from '../protocol/address.js';
 import { sealRecord } from '../protocol/entry-codec.js';
 import type { PeerIdentity, View } from '../protocol/messages.js';
@@ -225,12 +227,19 @@ export class CatenaServer {
     return this.#replica.role;
   }
 
+  /** What this server has applied. For a look from outside; nothing but the chain may change it. */
+  get machine(): Machine {
+    return this.#host.machine;
+  }
+
   /**
    * Leaves the chain in good order (R10), then stops. Goes without agreement when that takes longer
    * than `leaveTimeoutMs`, which is as safe as a crash.
    */
   async leave(): Promise<void> {
     await this.#leaveChain();
+    // Clients that asked for it are answered first, all of them.
+    await nextTurn();
     await this.close();
   }
 
@@ -350,10 +359,11 @@ export class CatenaServer {
     return agreed;
   }
 
+  /** Who comes back gets what it lacks, as long as the log reaches back; who is new, what is less. */
   #prefersSnapshot(seq: number): boolean {
     const { log } = this.#recovered;
     if (seq + 1 < log.firstSeq) return true;
-    return log.bytesAfter(seq) > this.#host.tableBytes + snapshotBytesMin;
+    return seq === 0 && log.bytesAfter(seq) > this.#host.tableBytes + snapshotBytesMin;
   }
 
   #identity(): PeerIdentity {
@@ -431,7 +441,7 @@ export class CatenaServer {
       );
       session.fail(id, 'leave', arrivedAtMs, failureOf(error));
     }
-    await this.close();
+    await this.leave();
   }
 
   async #onStatus(session: ClientSession, id: number, arrivedAtMs: number): Promise<void> {

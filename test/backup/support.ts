@@ -68,7 +68,7 @@ export async function writeByHand(
       { epoch: 7, lastSeq: 100 },
     ],
     keys: entries.length,
-    stateHash: stateHashOf(entries),
+    stateHash: change.stateHash === undefined ? stateHashOf(entries) : '',
     createdAt: '2026-01-01T00:00:00.000Z',
     writtenBy: 'a test',
   };
@@ -79,7 +79,11 @@ export async function writeByHand(
 }
 
 /** A file with this content, durable. */
-export async function writeFile(disk: MemoryDisk, path: string, content: Uint8Array): Promise<void> {
+export async function writeFile(
+  disk: MemoryDisk,
+  path: string,
+  content: Uint8Array,
+): Promise<void> {
   const file = await disk.open(path, 'create');
   if (content.length > 0) await file.write([content], 0);
   await file.sync();

@@ -163,10 +163,12 @@ for (const [code, instanceOf] of [
       const disk = new MemoryDisk();
       let count = 0;
       let failed = '';
+      let probed = false;
       disk.setFault(({ kind, path }) => {
-        // Whether a file is there is asked by opening it.
-        if (kind === 'read' || kind === 'remove') return undefined;
-        if (kind === 'open' && path === backupPath) return undefined;
+        // Whether a file is there is asked by opening it: that is no step of the writing.
+        const isProbe = kind === 'open' && (path === backupPath || !probed);
+        if (path === partialPath) probed = true;
+        if (isProbe || kind === 'read' || kind === 'remove') return undefined;
         count += 1;
         if (count !== failing) return undefined;
         failed = `${kind} ${path}`;

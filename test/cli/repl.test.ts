@@ -9,33 +9,10 @@ import { promptOf } from '../../src/cli/client/prompt.js';
 import { Repl } from '../../src/cli/client/repl.js';
 import { Shell } from '../../src/cli/client/shell.js';
 import { FakeChain } from '../client/fake-chain.js';
+import { Screen } from './screen.js';
 import { closeChain, listeningChain } from './support.js';
 
 const address = '127.0.0.1:5000';
-
-/** A terminal that remembers what was written to it. */
-class Screen extends PassThrough {
-  readonly isTTY = true;
-  text = '';
-  #waiting: (() => void)[] = [];
-
-  constructor() {
-    super();
-    this.on('data', (chunk: Buffer) => {
-      this.text += chunk.toString();
-      const waiting = this.#waiting;
-      this.#waiting = [];
-      for (const wake of waiting) wake();
-    });
-  }
-
-  /** Resolves when this has been written after `since`. */
-  async shows(wanted: string, since = 0): Promise<void> {
-    while (!this.text.slice(since).includes(wanted)) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-  }
-}
 
 async function startedRepl(t: ExecutionContext) {
   const chain = new FakeChain([address]);
@@ -201,7 +178,7 @@ test('make run: commands from a pipe, .kill and .start, and a clean end', async 
   t.regex(String(stdout.read()), /^1-1\nv\nserver 2 is dead\nserver 2 is up\n[^]*The first minute/);
   t.regex(
     String(stderr.read()),
-    /^· it serves\nserver 2 does not run\ngive the number of a server, 1 to 2\n$/,
+    /^· it serves\nline 4: server 2 does not run\nline 6: give the number of a server, 1 to 2\n$/,
   );
   await closeChain(chain);
 });

@@ -1,7 +1,8 @@
 /** kv-client as a process would run it, with streams in the place of the terminal; and a fake chain on real sockets. */
 import { PassThrough } from 'node:stream';
 import { runClient } from '../../src/cli/client/main.js';
-import { FakeChain } from '../client/fake-chain.js';
+import type { ServerStatus } from '../../src/protocol/status.js';
+import { FakeChain, type FakeServer } from '../client/fake-chain.js';
 
 export interface Result {
   readonly code: number;
@@ -55,4 +56,41 @@ export async function listeningChain(
 
 export async function closeChain(chain: FakeChain): Promise<void> {
   await Promise.all(chain.servers.map((server) => server.close()));
+}
+
+/** What a server says of itself that knows no chain; `more` overrides. */
+export function statusOf(address: string, more: Partial<ServerStatus> = {}): ServerStatus {
+  return {
+    serverId: `id of ${address}`,
+    incarnation: '1',
+    address,
+    role: 'learner',
+    lastSeq: 0,
+    durableSeq: 0,
+    commitSeq: 0,
+    lease: false,
+    keys: 0,
+    tableBytes: 0,
+    clientConnections: 1,
+    serverConnections: 0,
+    uptimeMs: 1,
+    ops: [],
+    learners: [],
+    reason: '',
+    waitingFor: '',
+    appliedSeq: 0,
+    stateHash: '',
+    disk: { logFirstSeq: 1, logBytes: 0, snapshotSeq: 0, snapshotBytes: 0, freeBytes: 0 },
+    ...more,
+  };
+}
+
+/** From now on the server knows no chain, and says this of itself, as it is when it is asked. */
+export function saysOfItself(server: FakeServer, status: () => ServerStatus): void {
+  const { address } = server;
+  server.opened = () => ({ serverId: `id of ${address}`, incarnation: '1', clusterId: '' });
+  server.script = ({ id, body }, session, good) => {
+    if (body.kind === 'status') session.answer(id, { kind: 'status', ...status() });
+    else good();
+  };
 }

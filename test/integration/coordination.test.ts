@@ -13,26 +13,21 @@ import { fileURLToPath } from 'node:url';
 import anyTest from 'ava';
 import type { ExecutionContext } from 'ava';
 import type { Coordinator } from '../../src/coordination/coordinator.js';
-import { codes } from '../../src/coordination/registry.js';
-import { createFlags } from '../../src/coordination/zookeeper-protocol.js';
-import type { Answer, Request } from '../../src/coordination/zookeeper-protocol.js';
-import { ZooKeeperSession } from '../../src/coordination/zookeeper-session.js';
 import { ZooKeeperCoordinator } from '../../src/coordination/zookeeper.js';
 import { silentLogger } from '../../src/logger.js';
 import type { ContractCluster } from '../coordination/contract.js';
 import { registration, started, testContract } from '../coordination/contract.js';
 import { runZooKeeper } from '../../scripts/zookeeper.js';
 import { serialTestUnless } from '../support/requirement.js';
-import { expireSession, fourLetterWord, missingZooKeeper } from '../support/zookeeper.js';
+import { expireSession, missingZooKeeper } from '../support/zookeeper.js';
 import type { LocalZooKeeper } from '../support/zookeeper.js';
+import { ephemeralOwners, Operator } from '../support/zookeeper-operator.js';
 
 const missing = await missingZooKeeper();
 // One ZooKeeper that some of the tests stop: one test at a time.
 const test = serialTestUnless(missing);
 const parentPath = fileURLToPath(new URL('../coordination/parent-process.js', import.meta.url));
 const shortSessionMs = 2_000;
-const operatorSessionMs = 6_000;
-const connectionLoss = -4;
 const pollMs = 20;
 /** So long that within a test it cannot time out: what goes away was closed. */
 const longSessionMs = 110_000;
@@ -60,9 +55,7 @@ async function realCluster(
   const service = zookeeper as LocalZooKeeper;
   const { connectString } = service;
   const made: Coordinator[] = [];
-  const operator = new Operator(connectString);
-  const clusterPath = `/catena/${name}`;
-  const serversPath = `${clusterPath}/servers`;
+  const operator = new Operator(connectString, name);
   const cluster: RealCluster = {
     service,
     name,
@@ -77,35 +70,13 @@ async function realCluster(
       return coordinator;
     },
     async expire(coordinator) {
-      const sessionId = await sessionOf(service.port, serversPath);
+      const sessionId = await sessionOf(service.port, operator.serversPath);
       await expireSession(service.port, sessionId, childOf(coordinator as ZooKeeperCoordinator));
     },
-    async overwriteChain(data) {
-      await operator.must({ op: 'set', path: `${clusterPath}/chain`, data, version: -1 });
-    },
-    async deleteChain() {
-      await operator.must({ op: 'delete', path: `${clusterPath}/chain`, version: -1 });
-    },
-    async addServerNode(data) {
-      for (const path of ['/catena', clusterPath, serversPath]) {
-        await operator.ask({ op: 'create', path, data: '', flags: createFlags.persistent });
-      }
-      const path = `${serversPath}/${randomUUID()}-`;
-      await operator.must({ op: 'create', path, data, flags: createFlags.ephemeralSequential });
-    },
-    async serverNodes() {
-      const { names = [] } = await operator.must({ op: 'children', path: serversPath });
-      const nodes = [];
-      for (const child of names) {
-        const { code, data = '' } = await operator.ask({
-          op: 'get',
-          path: `${serversPath}/${child}`,
-        });
-        // Not ok: it went since it was listed.
-        if (code === codes.ok) nodes.push({ name: child, data });
-      }
-      return nodes;
-    },
+    overwriteChain: (data) => operator.writeChain(data),
+    deleteChain: () => operator.deleteChain(),
+    addServerNode: (data) => operator.addServerNode(randomUUID(), data),
+    serverNodes: () => operator.serverNodes(),
     async close() {
       await Promise.all([...made.map((coordinator) => coordinator.close()), operator.close()]);
     },
@@ -114,50 +85,10 @@ async function realCluster(
   return cluster;
 }
 
-/** A bare session, for what no coordinator would do. */
-class Operator {
-  readonly #session: ZooKeeperSession;
-  readonly connected: Promise<void>;
-  #closed = false;
-
-  constructor(connectString: string) {
-    let resolve: () => void;
-    this.connected = new Promise((resolved) => (resolve = resolved));
-    this.#session = new ZooKeeperSession(
-      { connectString, sessionTimeoutMs: operatorSessionMs, logger: silentLogger },
-      { onState: () => resolve(), onWatch() {}, onEnd() {} },
-    );
-  }
-
-  /** Asks again while there is no connection: the tests end it too when they stop ZooKeeper. */
-  async ask(request: Request): Promise<Answer> {
-    while (!this.#closed) {
-      const reply = await this.#session.request(request);
-      if (reply.kind === 'answered' && reply.code !== connectionLoss) return reply;
-      await sleep(pollMs);
-    }
-    throw new Error('the test is over');
-  }
-
-  async must(request: Request): Promise<Answer> {
-    const answer = await this.ask(request);
-    if (answer.code !== codes.ok) throw new Error(`${request.op} ${request.path}: ${answer.code}`);
-    return answer;
-  }
-
-  close(): Promise<void> {
-    this.#closed = true;
-    return this.#session.close();
-  }
-}
-
 /** The session that owns the one ephemeral below `path`. */
 async function sessionOf(port: number, path: string): Promise<bigint> {
-  const dump = await fourLetterWord(port, 'dump');
-  let session = '';
-  for (const line of dump.split('\n')) {
-    if (/^0x[0-9a-f]+/.test(line)) session = line.replace(/[^0-9a-fx].*$/, '');
-    if (line.trim().startsWith(path)) return BigInt(session);
+  for (const [owned, session] of await ephemeralOwners(port)) {
+    if (owned.startsWith(path)) return session;
   }
   throw new Error(`no session has an ephemeral below ${path}`);
 }

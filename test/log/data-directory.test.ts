@@ -2,13 +2,16 @@
 
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import test, { type ExecutionContext } from 'ava';
 import { DataDamagedError, InvariantError, RefusedToStartError } from '../../src/errors.js';
+import { writeCheckedJson } from '../../src/log/checked-json.js';
 import { openDataDirectory } from '../../src/log/data-directory.js';
 import { MemoryDisk } from '../../src/log/memory-disk.js';
+import { stopAt } from './support.js';
 
 interface Report {
   readonly serverId?: string;
@@ -73,7 +76,179 @@ test('D3: metadata with any bit flipped is found, and an identity that is lost',
   await t.throwsAsync(open(), { instanceOf: DataDamagedError });
 });
 
-test('a second opening is refused, in this process and in another, until it is closed', async (t) => {
+for (const name of ['identity', 'meta'] as const) {
+  test(`O3: another format version of ${name}.json is refused with a clear message`, async (t) => {
+    const disk = new MemoryDisk();
+    const first = await openDataDirectory({ path: '/data', disk: disk.mount() });
+    await first.writeMeta({ epoch: 1 });
+    await first.close();
+    const path = `/data/${name}.json`;
+    const text = disk.contents(path).toString();
+    const content = /"content":(.*)\}\n$/su.exec(text)?.[1] ?? '';
+    const checksum = crc32(`2${content}`);
+    const newer = `{"formatVersion":2,"crc32":${checksum},"content":${content}}\n`;
+    await replace(disk, path, Buffer.from(newer));
+    const open = async (): Promise<unknown> => {
+      const data = await openDataDirectory({ path: '/data', disk: disk.mount() });
+      return data.readMeta();
+    };
+    const error = await t.throwsAsync(open(), { instanceOf: RefusedToStartError });
+    t.regex(error?.message ?? '', /format version 2; this release reads version 1/u);
+  });
+}
+
+test('D3: an identity with any bit flipped is found, at the start and by verify', async (t) => {
+  const disk = new MemoryDisk();
+  const path = '/data/identity.json';
+  const data = await openDataDirectory({ path: '/data', disk: disk.mount() });
+  await data.verify();
+  const { length } = disk.contents(path);
+  for (let bit = 0; bit < length * 8; bit++) {
+    disk.flipBit(path, bit);
+    await t.throwsAsync(data.verify(), { instanceOf: DataDamagedError }, `bit ${bit}`);
+    disk.flipBit(path, bit);
+  }
+  await data.close();
+  for (let bit = 0; bit < length * 8; bit++) {
+    disk.flipBit(path, bit);
+    const opening = openDataDirectory({ path: '/data', disk: disk.mount() });
+    const error = await t.throwsAsync(opening, { instanceOf: DataDamagedError }, `bit ${bit}`);
+    t.regex(error?.message ?? '', /identity\.json is damaged at offset 0/u);
+    disk.flipBit(path, bit);
+  }
+});
+
+async function replace(disk: MemoryDisk, path: string, bytes: Buffer): Promise<void> {
+  const file = await disk.open(path, 'write');
+  await file.truncate(0);
+  await file.write([bytes], 0);
+  await file.sync();
+}
+
+/** All files of a directory of the twin, as `cp -a` would make them. */
+async function copyFiles(disk: MemoryDisk, from: string, to: string): Promise<void> {
+  for (const path of disk.paths().filter((each) => each.startsWith(`${from}/`))) {
+    const file = await disk.open(to + path.slice(from.length), 'create');
+    await file.write([disk.contents(path)], 0);
+    await file.sync();
+  }
+  await disk.syncDirectory(to);
+}
+
+const wasCopied = { instanceOf: RefusedToStartError, message: /--moved-data/u };
+
+test('O4: a copied data directory is refused, a renamed one is not', async (t) => {
+  const disk = new MemoryDisk();
+  const openAt = (path: string, acceptMoved = false): ReturnType<typeof openDataDirectory> =>
+    openDataDirectory({ path, disk: disk.mount(), acceptMoved });
+  const first = await openAt('/data');
+  await first.writeMeta({ epoch: 4 });
+  await first.close();
+  await copyFiles(disk, '/data', '/copy');
+  const error = await t.throwsAsync(openAt('/copy'), wasCopied);
+  t.regex(error?.message ?? '', /\/copy is a copy, or was moved/u);
+  await disk.rename('/data', '/renamed');
+  const renamed = await openAt('/renamed');
+  t.is(renamed.identity.serverId, first.identity.serverId);
+  await renamed.close();
+  await disk.remove('/copy/origin');
+  await t.throwsAsync(openAt('/copy'), wasCopied, 'without the file, too');
+  const accepted = await openAt('/copy', true);
+  t.like(accepted.identity, { serverId: first.identity.serverId });
+  t.deepEqual(await accepted.readMeta(), { epoch: 4 });
+  await accepted.setClusterId('cluster-1');
+  await accepted.close();
+  disk.crash();
+  const again = await openAt('/copy');
+  t.is(again.identity.clusterId, 'cluster-1', 'once is enough');
+  await again.close();
+  await copyFiles(disk, '/copy', '/second');
+  await t.throwsAsync(openAt('/second'), wasCopied, 'it is guarded again');
+});
+
+test('O4: real files: a copy is refused, a move on the same file system is not', async (t) => {
+  const parent = await temporaryDirectory(t);
+  const path = join(parent, 'data');
+  const first = await openDataDirectory({ path });
+  await first.setClusterId('cluster-1');
+  await first.close();
+  await cp(path, join(parent, 'copy'), {
+    recursive: true,
+    preserveTimestamps: true,
+    filter: (name) => !/lock-\d/u.test(name),
+  });
+  await t.throwsAsync(openDataDirectory({ path: join(parent, 'copy') }), wasCopied);
+  await rename(path, join(parent, 'moved'));
+  const moved = await openDataDirectory({ path: join(parent, 'moved') });
+  t.is(moved.identity.serverId, first.identity.serverId);
+  await moved.close();
+  // Replaced in place, as a restore of files does: the same names, other files.
+  await rm(join(parent, 'moved'), { recursive: true });
+  await rename(join(parent, 'copy'), join(parent, 'moved'));
+  await t.throwsAsync(openDataDirectory({ path: join(parent, 'moved') }), wasCopied);
+});
+
+test('an identity of an older release gets an origin, and is guarded from then on', async (t) => {
+  const disk = new MemoryDisk();
+  const open = (): ReturnType<typeof openDataDirectory> =>
+    openDataDirectory({ path: '/data', disk: disk.mount() });
+  await writeCheckedJson(disk, '/data/identity.json', { serverId: 'old', clusterId: 'c' });
+  const first = await open();
+  t.like(first.identity, { serverId: 'old', clusterId: 'c' });
+  t.false(first.isNew);
+  await first.close();
+  disk.crash();
+  await (await open()).close();
+  await disk.remove('/data/origin');
+  await t.throwsAsync(open(), wasCopied);
+});
+
+const beginnings: readonly [name: string, prepare: (disk: MemoryDisk) => Promise<void>][] = [
+  ['a new directory', async () => {}],
+  [
+    'one of an older release',
+    (disk) => writeCheckedJson(disk, '/data/identity.json', { serverId: 'server-1' }),
+  ],
+  [
+    'one that was moved',
+    async (disk) => {
+      await (await openDataDirectory({ path: '/before', disk, createServerId })).close();
+      await copyFiles(disk, '/before', '/data');
+    },
+  ],
+];
+function createServerId(): string {
+  return 'server-1';
+}
+
+for (const [name, prepare] of beginnings) {
+  test(`D2: a power cut at any step of the first opening of ${name} is put right`, async (t) => {
+    const open = (disk: MemoryDisk): ReturnType<typeof openDataDirectory> =>
+      openDataDirectory({ path: '/data', disk: disk.mount(), createServerId, acceptMoved: true });
+    let isDone = false;
+    let stops = 0;
+    for (; !isDone; stops++) {
+      for (const survives of [0, 1]) {
+        const disk = new MemoryDisk();
+        await prepare(disk);
+        disk.crash();
+        const stopped = stopAt(disk, stops);
+        isDone = await Promise.race([open(disk).then(() => true), stopped.then(() => false)]);
+        disk.crash(({ length }) => survives * length);
+        const data = await open(disk);
+        t.is(data.identity.serverId, 'server-1');
+        await data.close();
+        disk.crash();
+        const again = await openDataDirectory({ path: '/data', disk: disk.mount() });
+        t.is(again.identity.serverId, 'server-1', `stop ${stops}`);
+        await again.close();
+      }
+    }
+    t.true(stops > 5, `${stops} steps`);
+  });
+}
+
+test('O4: a second opening is refused, in this process and in another, until it is closed', async (t) => {
   const path = await temporaryDirectory(t);
   const first = await openDataDirectory({ path });
   const other = await openDataDirectory({ path: await temporaryDirectory(t) });
@@ -89,7 +264,7 @@ test('a second opening is refused, in this process and in another, until it is c
   await other.close();
 });
 
-test('a stopped process holds it, a killed one does not', async (t) => {
+test('O4: a stopped process holds it, a killed one does not', async (t) => {
   const path = await temporaryDirectory(t);
   const { child, report } = await startHolder(t, path);
   child.kill('SIGSTOP');
@@ -104,7 +279,7 @@ test('a stopped process holds it, a killed one does not', async (t) => {
   await directory.close();
 });
 
-test('of many starters after a crash exactly one wins', async (t) => {
+test('O4: of many starters after a crash exactly one wins', async (t) => {
   const path = await temporaryDirectory(t);
   await end((await startHolder(t, path)).child);
   for (let round = 0; round < 20; round++) {

@@ -46,7 +46,7 @@ test('the newest is read back, older ones are gone, an aborted one was never the
   t.is(await again.newest(), undefined);
 });
 
-test('a power cut at any operation leaves the old or the new one, whole', async (t) => {
+test('D2: a power cut at any operation leaves the old or the new one, whole', async (t) => {
   const outcomes = new Set<number>();
   for (let stop = 0; stop < 40; stop++) {
     for (const survives of [0, 1e9]) {
@@ -76,7 +76,7 @@ test('a power cut at any operation leaves the old or the new one, whole', async 
   );
 });
 
-test('every flipped bit and every truncation is found', async (t) => {
+test('D3: every flipped bit and every truncation is found', async (t) => {
   const disk = new MemoryDisk();
   const store = await openStore(disk);
   await writeSnapshot(store, 5, ['one', 'three']);
@@ -95,7 +95,7 @@ test('every flipped bit and every truncation is found', async (t) => {
   }
 });
 
-test('a failed sync rejects and leaves the old one', async (t) => {
+test('D5: a failed sync rejects and leaves the old one', async (t) => {
   const disk = new MemoryDisk();
   const store = await openStore(disk);
   await writeSnapshot(store, 5, ['old']);
@@ -104,7 +104,7 @@ test('a failed sync rejects and leaves the old one', async (t) => {
   t.is((await readSnapshot(store)).seq, 5);
 });
 
-test('a power cut between a snapshot and the reset of the log is put right', async (t) => {
+test('D2: a power cut between a snapshot and the reset of the log is put right', async (t) => {
   for (let stop = 0; stop < 12; stop++) {
     const { disk, log } = await filledDisk(
       range(1, 30).map((seq) => makeRecord(seq, { bytes: 99 })),

@@ -135,21 +135,23 @@ test('appends go on between two segments, and the order with cut and reset is ke
 
 test('a segment that takes records again after a cut is not trimmed away with them', async (t) => {
   const { disk, log, listener } = await filledDisk([
-    ...range(1, 5).map((seq) => makeRecord(seq, { bytes: 90 })),
-    makeRecord(6, { bytes: 200 }),
+    ...range(1, 10).map((seq) => makeRecord(seq, { bytes: 90 })),
+    makeRecord(11, { bytes: 200 }),
   ]);
-  t.deepEqual(segmentFirsts(disk), [1, 6], 'the first one has room for a small record');
-  const trim = log.trim(6);
-  t.is(log.firstSeq, 6);
-  const cut = log.cut(5);
-  log.append(makeRecord(6, { bytes: 8, epoch: 2 }));
+  t.deepEqual(segmentFirsts(disk), [1, 6, 11], 'the second one has room for a small record');
+  const trim = log.trim(11);
+  t.is(log.firstSeq, 11);
+  // It comes before the removal of the second segment, and makes that the last one again.
+  const cut = log.cut(10);
+  log.append(makeRecord(11, { bytes: 8, epoch: 2 }));
   await Promise.all([trim, cut]);
-  await listener.durableThrough(6);
-  log.append(makeRecord(7, { bytes: 200, epoch: 2 }));
-  await listener.durableThrough(7);
+  await listener.durableThrough(11);
+  t.deepEqual(segmentFirsts(disk), [6]);
+  log.append(makeRecord(12, { bytes: 200, epoch: 2 }));
+  await listener.durableThrough(12);
   disk.crash();
-  const again = await openLog(disk, { base: { seq: 5, epoch: 1 } });
-  t.deepEqual(seqs(again.records), [6, 7]);
+  const again = await openLog(disk, { base: { seq: 10, epoch: 1 } });
+  t.deepEqual(seqs(again.records), [11, 12]);
 });
 
 test('a failed removal is fatal, and whoever trims is told', async (t) => {

@@ -5,8 +5,11 @@ import test, { type ExecutionContext } from 'ava';
 import type { Configuration } from '../../src/coordination/configuration.js';
 import { DataDamagedError, RefusedToStartError } from '../../src/errors.js';
 import type { Op } from '../../src/machine/op.js';
+import { Machine } from '../../src/machine/machine.js';
 import { entryOfBytes, sealRecord } from '../../src/protocol/entry-codec.js';
 import { encodePage } from '../../src/protocol/messages.js';
+import type { EpochRun } from '../../src/replica/epoch-runs.js';
+import { metadataOf } from '../../src/server/snapshots/metadata.js';
 import { type Recovered, recover, writeLastKnown } from '../../src/server/recovery.js';
 import { temporaryDirectory } from './support.js';
 
@@ -68,14 +71,27 @@ test('what a later record proves committed is in the table, the rest is suffix',
   await close(recovered);
 });
 
+const oldEntry = { key: Buffer.from('old'), value: Buffer.from('v'), version: 7 };
+
+/** A finished snapshot that holds one entry; `claimed`: the entry whose hash its metadata state. */
+async function writeSnapshot(
+  { snapshots }: Recovered,
+  runs: readonly EpochRun[],
+  claimed = oldEntry,
+): Promise<void> {
+  const machine = new Machine();
+  machine.load(claimed.key, claimed.value, claimed.version);
+  const { stateHash } = machine;
+  const writer = await snapshots.create(metadataOf(runs, { id: 'x', keys: 1, stateHash }));
+  await writer.write(encodePage({ entries: [oldEntry], last: false }));
+  await writer.finish();
+}
+
 test('a snapshot and the log behind it', async (t) => {
   const path = await temporaryDirectory(t);
   const first = await recover(path, quiet);
   const runs = [{ epoch: 4, lastSeq: 10 }];
-  const writer = await first.snapshots.create({ seq: 10, epoch: 4, runs });
-  const entries = [{ key: Buffer.from('old'), value: Buffer.from('v'), version: 7 }];
-  await writer.write(encodePage({ entries, last: false }));
-  await writer.finish();
+  await writeSnapshot(first, runs);
   await first.log.reset({ seq: 10, epoch: 4 });
   append(first, 5, 10, [put('new')]);
   append(first, 5, 11, [put('open')]);
@@ -92,19 +108,21 @@ test('a snapshot and the log behind it', async (t) => {
 test('a snapshot that was finished just before a crash replaces the log', async (t) => {
   const path = await directoryWithLog(t);
   const first = await recover(path, quiet);
-  const writer = await first.snapshots.create({
-    seq: 50,
-    epoch: 3,
-    runs: [{ epoch: 3, lastSeq: 50 }],
-  });
-  const entries = [{ key: Buffer.from('s'), value: Buffer.from('v'), version: 50 }];
-  await writer.write(encodePage({ entries, last: false }));
-  await writer.finish();
+  await writeSnapshot(first, [{ epoch: 3, lastSeq: 50 }]);
   await close(first);
   const second = await recover(path, quiet);
   t.is(second.machine.table.size, 1);
   t.deepEqual([second.entryLog.commit, second.entryLog.lastSeq, second.log.lastSeq], [50, 50, 50]);
   await close(second);
+});
+
+test('a snapshot whose entries do not have the hash of its state is damaged, though its sums are right', async (t) => {
+  const path = await temporaryDirectory(t);
+  const first = await recover(path, quiet);
+  await writeSnapshot(first, [{ epoch: 3, lastSeq: 50 }], { ...oldEntry, value: Buffer.from('w') });
+  await close(first);
+  const error = await t.throwsAsync(recover(path, quiet), { instanceOf: DataDamagedError });
+  t.regex(error?.message ?? '', /seq 50 .* hash [0-9a-f]{16}, its metadata says [0-9a-f]{16}/);
 });
 
 test('a half-received snapshot is forgotten', async (t) => {

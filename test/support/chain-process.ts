@@ -286,9 +286,12 @@ export class SimProcess {
         return;
       }
       case 'send-snapshot': {
-        const seq = this.replica.status(this.now).commitSeq;
-        const runs = this.replica.runsUpTo(seq);
-        const table = copyTable(this.table);
+        // The newest snapshot on disk serves, if it reaches far enough; else one is taken.
+        const { baseSeq, base, baseRuns } = this.disk;
+        const isThere = baseSeq > 0 && baseSeq >= effect.afterSeq;
+        const seq = isThere ? baseSeq : this.replica.status(this.now).commitSeq;
+        const runs = isThere ? baseRuns : this.replica.runsUpTo(seq);
+        const table = copyTable(isThere ? base : this.table);
         network.send(this.name, effect.link, { kind: 'snapshot-begin', runs });
         network.send(this.name, effect.link, { kind: 'snapshot-end', runs, table });
         this.inbox.push({ kind: 'snapshot-sent', link: effect.link, seq });

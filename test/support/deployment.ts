@@ -56,6 +56,11 @@ export class ChainWatch {
 
   onLine(line: string): void {
     this.lines.push(line);
+    this.#takeRole(line);
+    this.#changed.emit('changed');
+  }
+
+  #takeRole(line: string): void {
     const match = /(\S+) is (\w+) in epoch (\d+): (\S+(?: > \S+)*) \(/.exec(line);
     if (match === null) return;
     const [, address, role, epochText, chain] = match as unknown as string[];
@@ -65,23 +70,34 @@ export class ChainWatch {
       this.#adopted = new Map();
     }
     if (epoch === this.#newest.epoch) this.#adopted.set(address as string, role as string);
-    this.#changed.emit('changed');
   }
 
   /** Waits until the newest chain is as asked and every member of it has said so. */
   async until(what: string, wanted: (chain: ChainState) => boolean): Promise<ChainState> {
+    const isAdopted = (): boolean =>
+      this.#newest.members.every((member) => this.#adopted.has(member));
+    await this.#wait(`chain with ${what}`, () => isAdopted() && wanted(this.#newest));
+    return this.#newest;
+  }
+
+  /** Waits for a line, after the first `from`, that contains all of these texts. */
+  async untilLine(texts: readonly string[], from = 0): Promise<string> {
+    const find = (): string | undefined =>
+      this.lines.slice(from).find((line) => texts.every((text) => line.includes(text)));
+    await this.#wait(`line with ${texts.join(' and ')}`, () => find() !== undefined);
+    return find() as string;
+  }
+
+  async #wait(what: string, holds: () => boolean): Promise<void> {
     // A timer that counts: with AbortSignal.timeout a process that awaits only lines would end.
     const giveUp = new AbortController();
     const timer = setTimeout(() => giveUp.abort(), untilMsMax);
     const changes = on(this.#changed, 'changed', { signal: giveUp.signal });
-    const holds = (): boolean =>
-      this.#newest.members.every((member) => this.#adopted.has(member)) && wanted(this.#newest);
     try {
       while (!holds()) await changes.next();
-      return this.#newest;
     } catch (error) {
       const last = this.lines.slice(-20).join('\n');
-      throw new Error(`no chain with ${what} within ${untilMsMax} ms; the last lines:\n${last}`, {
+      throw new Error(`no ${what} within ${untilMsMax} ms; the last lines:\n${last}`, {
         cause: error,
       });
     } finally {

@@ -4,10 +4,16 @@
  */
 import anyTest, { type TestFn } from 'ava';
 
+/** ava's `test`, or its skip where something is `missing`. */
+export function testUnless(missing: string | undefined): TestFn {
+  if (missing === undefined) return anyTest as TestFn;
+  if (process.env['CI'] === 'true') throw new Error(missing);
+  process.stderr.write(`skipped: ${missing}\n`);
+  return anyTest.skip as unknown as TestFn;
+}
+
 /** ava's `test.serial`, or its skip where something is `missing`. */
 export function serialTestUnless(missing: string | undefined): TestFn {
   if (missing === undefined) return anyTest.serial as TestFn;
-  if (process.env['CI'] === 'true') throw new Error(missing);
-  process.stderr.write(`skipped: ${missing}\n`);
-  return anyTest.serial.skip as unknown as TestFn;
+  return testUnless(missing);
 }

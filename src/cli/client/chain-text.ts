@@ -42,7 +42,7 @@ export interface Chain {
   readonly epoch?: number;
   readonly generation?: number;
   readonly reason?: string;
-  /** Whether a member of the newest epoch answered. */
+  /** Whether a member of the chain answered. */
   readonly serves: boolean;
   readonly members: readonly ChainServer[];
   /** Servers outside the chain that were asked, and learners that the tail feeds. */
@@ -90,7 +90,10 @@ export function chainOf(outcomes: readonly StatusOutcome[], known?: View): Chain
   return {
     ...(view === undefined ? {} : { epoch: view.epoch, generation: view.generation }),
     ...(reason === undefined || view === undefined ? {} : { reason }),
-    serves: view !== undefined && current.some(({ role }) => memberRoles.has(role)),
+    serves: [...statuses.values()].some(
+      ({ role, lease, view: each }) =>
+        memberRoles.has(role) && (lease || each?.epoch === view?.epoch),
+    ),
     members,
     others: [...others, ...learners],
     differences: differencesOf([...members, ...others]),
@@ -103,7 +106,7 @@ export function withoutCounters(chain: Chain): string {
     address,
     role,
     lease,
-    waitingFor: waitingFor?.replace(/\d[\d,.]*(?= (?:s|ops?)\b)/g, '#'),
+    waitingFor: waitingFor?.replace(/\d[\d,.]* (?:s|ops?)\b/g, '#'),
     receives: receiving !== undefined,
     sendsTo: sending?.map(({ to }) => to),
     answers: error === undefined,
@@ -317,7 +320,7 @@ function placeOf(index: number, count: number): string {
   return index === count - 1 ? 'tail' : 'middle';
 }
 
-/** Left-aligned columns, two blanks apart. */
+/** Left-aligned columns, two blanks apart; one that is empty in all rows is left out. */
 function columns(rows: readonly (readonly string[])[]): string {
   const safe = rows.map((row) => row.map(shownText));
   const widths: number[] = [];
@@ -329,7 +332,7 @@ function columns(rows: readonly (readonly string[])[]): string {
   return safe
     .map((row) =>
       row
-        .map((cell, index) => cell.padEnd(widths[index] ?? 0))
+        .flatMap((cell, index) => (widths[index] === 0 ? [] : cell.padEnd(widths[index] ?? 0)))
         .join('  ')
         .trimEnd(),
     )

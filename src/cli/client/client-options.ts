@@ -6,6 +6,8 @@ import { parseAddresses, formatAddress } from '../../protocol/address.js';
 import { type CommandOptions, flagsOf } from './invocation.js';
 import { wordsHelp } from './shell.js';
 
+/** As many digits as it may have. */
+const timeoutMsMax = 999_999_999;
 const zookeeperDefault = '127.0.0.1:2181';
 
 export interface ClientOptions {
@@ -32,7 +34,7 @@ environment variables CATENA_SERVERS, CATENA_ZOOKEEPER, or else ZooKeeper at ${z
 Commands
   put [--no-wait] <key> <value…>    del [--no-wait] <key>      get [--at host:port] <key>
   size [--at …]   keys [--at …]     table [--at …]             verify <op>
-  chain           stats             leave [--force] <server>
+  chain [--watch] stats             leave [--force] <server>
   backup [--force] [--quiet] [--at …] <file>                   help [command]   quit
 
 Options
@@ -44,6 +46,7 @@ Options
   --no-wait        put, del: print the op id once it is assigned; verify tells what became of it
   --force          backup: replace the file; leave: also the only member of the chain
   --quiet          backup: no progress bar
+  --watch          chain: go on printing it at each change, until Ctrl-C
   -e, --escaped    read the operands as in a line at the prompt: in quotes, \\xNN is a byte
   --help, --version
 Write -- before operands that begin with a dash. The value - is standard input: put key - < file
@@ -99,6 +102,7 @@ function parsed(args: readonly string[]) {
         'no-wait': flag,
         force: flag,
         quiet: flag,
+        watch: flag,
         escaped: { ...flag, short: 'e' },
         help: { ...flag, short: 'h' },
         version: flag,
@@ -117,5 +121,6 @@ function looksLikeAddresses(text: string): boolean {
 function timeoutOf(text: string | undefined): number {
   if (text === undefined) return clientTimeoutMsDefault;
   if (/^\d{1,9}$/.test(text) && Number(text) > 0) return Number(text);
-  throw new BadRequestError(`--timeout takes a number of ms above 0, not '${text}'`);
+  const range = `a whole number of ms from 1 to ${timeoutMsMax}`;
+  throw new BadRequestError(`--timeout takes ${range}, not '${text}'`);
 }

@@ -5,7 +5,7 @@
 import type { Entry } from '../../client/kv-client.js';
 import { backup } from './backup-command.js';
 import type { Output } from './output.js';
-import { chainOf, chainText, newestView, statsText } from './chain-text.js';
+import { chain, stats } from './chain-command.js';
 import type { Command } from './command.js';
 import { exitCodes } from './exit-codes.js';
 import { leave } from './leave-command.js';
@@ -153,42 +153,6 @@ const verify: Command = {
     else output.line(outcome);
     if (outcome === 'executed') return exitCodes.done;
     return outcome === 'never' ? exitCodes.absent : exitCodes.outcomeUnknown;
-  },
-};
-
-const chain: Command = {
-  name: 'chain',
-  operands: [],
-  summary: 'print the chain: epoch, members, how far each is behind',
-  details: [
-    'behind: ops that the head has and this server does not have on disk yet.',
-    'lease: it may answer reads by itself.',
-  ].join('\n'),
-  example: 'chain',
-  async run(_invocation, { client, output, signal }) {
-    const outcomes = await client.statuses({ signal });
-    const found = chainOf(outcomes);
-    if (output.isJson) output.json(found);
-    else output.line(chainText(found));
-    return newestView(outcomes) === undefined ? exitCodes.unavailable : exitCodes.done;
-  },
-};
-
-const stats: Command = {
-  name: 'stats',
-  operands: [],
-  summary: 'print what each server has done: ops by kind, times, connections',
-  details: 'Times are from the arrival of a request at that server to its answer.',
-  example: 'stats',
-  async run(_invocation, { client, output, signal }) {
-    const outcomes = await client.statuses({ signal });
-    if (!output.isJson) output.line(statsText(outcomes));
-    for (const outcome of output.isJson ? outcomes : []) {
-      if ('status' in outcome) output.json({ ...outcome.status, address: outcome.address });
-      else output.json({ address: outcome.address, error: outcome.error.message });
-    }
-    const isAnswered = outcomes.some((outcome) => 'status' in outcome);
-    return isAnswered ? exitCodes.done : exitCodes.unavailable;
   },
 };
 

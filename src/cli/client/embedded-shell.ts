@@ -39,12 +39,15 @@ export interface EmbeddedShellOptions {
   readonly interrupted: AbortSignal;
 }
 
-export const tour = [
-  'The first minute: crash the head of the chain, and see that nothing is lost:',
-  '  put greeting hello   get greeting   chain',
-  '  .kill 1              put greeting still here   get greeting   chain',
-  '  .start 1             chain   (server 1 has come back as the tail)',
-].join('\n');
+/** `head`: the number of the server that is head now; on old data it may be any. */
+function tourOf(head: number): string {
+  return [
+    'The first minute: crash the head of the chain, and see that nothing is lost:',
+    '  put greeting hello   get greeting   chain',
+    `  ${`.kill ${head}`.padEnd(20)} put greeting still here   get greeting   chain`,
+    `  ${`.start ${head}`.padEnd(20)} chain   (server ${head} has come back as the tail)`,
+  ].join('\n');
+}
 
 /** How long the prompt waits for all servers to be in the chain. */
 const chainMs = 3_000;
@@ -81,12 +84,13 @@ export async function runEmbeddedShell(options: EmbeddedShellOptions): Promise<E
       ...(stderr.isTTY === true ? { terminal: stderr } : {}),
       errors,
       isOneOfMany: true,
-      helpFooter: tour,
+      helpFooter: () => tourOf(headOf(client.currentView, chain)),
     });
     if (!isInteractive) {
       await runScript(shell, stdin, interrupted);
       return exitCodes.done;
     }
+    const tour = tourOf(headOf(client.currentView, chain));
     output.line(`\n${tour}\n\nhelp lists the commands, Ctrl-D ends; the data stays.\n`);
     const repl = replOf(shell, chain, client, options);
     print = (line) => {
@@ -105,6 +109,11 @@ export async function runEmbeddedShell(options: EmbeddedShellOptions): Promise<E
     await chain.stop();
     await output.flushed();
   }
+}
+
+/** Its number; 1 as long as nobody has told. */
+function headOf(view: View | undefined, chain: Chain): number {
+  return Math.max(chain.addresses.indexOf(view?.members[0]?.address ?? ''), 0) + 1;
 }
 
 function replOf(shell: Shell, chain: Chain, client: KvClient, options: EmbeddedShellOptions): Repl {

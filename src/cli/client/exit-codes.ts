@@ -40,8 +40,10 @@ export function explain(error: CatenaError): string {
   return `outcome unknown: ${error.message}; ${way}`;
 }
 
-export function jsonOfError(error: CatenaError): object {
+/** `line`: of piped commands, where it happened. */
+export function jsonOfError(error: CatenaError, line?: number): object {
   const opId = error instanceof OutcomeUnknownError ? error.opId : undefined;
   const { code, message } = error;
-  return { error: { code, message, ...(opId === undefined ? {} : { opId }) } };
+  const place = line === undefined ? {} : { line };
+  return { error: { code, message, ...(opId === undefined ? {} : { opId }), ...place } };
 }

@@ -15,7 +15,7 @@ export interface Syntax {
 }
 
 /** Options without a value: as they are written, and as commands see them. */
-const flags = { 'no-wait': 'noWait', force: 'force', quiet: 'quiet' } as const;
+const flags = { 'no-wait': 'noWait', force: 'force', quiet: 'quiet', watch: 'watch' } as const;
 
 type FlagName = keyof typeof flags;
 type Flags = Partial<Record<(typeof flags)[FlagName], boolean>>;

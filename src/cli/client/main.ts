@@ -2,10 +2,10 @@
  * kv-client from its arguments to its exit code: one command, piped commands, or the prompt. The process
  * around it is handed in, so that tests run it whole.
  */
-import type { Readable, Writable } from 'node:stream';
+import { addAbortSignal, type Readable, type Writable } from 'node:stream';
 import { connect } from '../../client/connect.js';
 import type { KvClient } from '../../client/kv-client.js';
-import { CatenaError, LimitError } from '../../errors.js';
+import { AbortedError, CatenaError, LimitError } from '../../errors.js';
 import { valueBytesMax } from '../../limits.js';
 import { releaseText } from '../release.js';
 import { type ClientOptions, helpText, parseClientOptions } from './client-options.js';
@@ -58,7 +58,9 @@ async function runAction(
   const common = { timeoutMs, cluster, lazy: true, onView: () => repl?.refreshPrompt() };
   let client: KvClient;
   try {
-    client = await connect(servers.length > 0 ? { ...common, servers } : { ...common, zookeeper });
+    const registered = showsServers(options.command);
+    const where = servers.length > 0 ? { servers } : { zookeeper, registered };
+    client = await connect({ ...common, ...where });
   } catch (error) {
     return failed(errors, error);
   }
@@ -77,7 +79,7 @@ async function runAction(
     if (!isOneOfMany) {
       const { command, commandOptions, isEscaped } = options;
       const how = { ...commandOptions, isEscaped };
-      return await shell.runArguments(command, how, () => valueOf(stdin), interrupted);
+      return await shell.runArguments(command, how, () => valueOf(stdin, interrupted), interrupted);
     }
     if (stdin.isTTY !== true) return await runScript(shell, stdin, interrupted);
     await client.ready().catch((error: CatenaError) => shell.report(error));
@@ -105,15 +107,30 @@ function replOf(shell: Shell, client: KvClient, { stdin, stdout, env }: ProcessP
 }
 
 /** All of standard input. Throws LimitError as soon as it is too much. */
-async function valueOf(stdin: Readable): Promise<Uint8Array> {
+async function valueOf(stdin: Readable, signal: AbortSignal): Promise<Uint8Array> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of stdin as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > valueBytesMax) throw new LimitError('the value', bytes, valueBytesMax, 'bytes');
+  addAbortSignal(signal, stdin);
+  try {
+    for await (const chunk of stdin as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes > valueBytesMax) {
+        throw new LimitError('the value', 'more than that', valueBytesMax, 'bytes');
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    throw new AbortedError('interrupted while reading the value; nothing was sent', {
+      cause: error,
+    });
   }
   return Buffer.concat(chunks, bytes);
+}
+
+/** Whether it takes to know of servers outside the chain too; lines to come may ask for them. */
+function showsServers([command]: readonly string[]): boolean {
+  return command === undefined || command === 'chain' || command === 'stats';
 }
 
 function failed(errors: Output, error: unknown): ExitCode {

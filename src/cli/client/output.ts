@@ -6,7 +6,8 @@ import type { Writable } from 'node:stream';
 import { jsonLine, shownBytes } from './words.js';
 
 export interface OutputOptions {
-  readonly stream: Writable;
+  /** `columns`: of a terminal. */
+  readonly stream: Writable & { readonly columns?: number };
   /** Bytes are shown escaped, and lines are for people. */
   readonly isTerminal: boolean;
   /** One JSON object a result. */
@@ -16,7 +17,9 @@ export interface OutputOptions {
 export class Output {
   readonly isTerminal: boolean;
   readonly isJson: boolean;
-  readonly #stream: Writable;
+  readonly #stream: OutputOptions['stream'];
+  /** The lines that are drawn in place; empty: there are none. */
+  #block: readonly string[] = [];
   #isGone = false;
   #wakeAll: (() => void)[] = [];
 
@@ -38,11 +41,46 @@ export class Output {
     this.write(`${text}\n`);
   }
 
+  /** On a terminal: text in the place of the block before it, as long as nothing else was written. */
+  block(text: string): void {
+    const { columns = 80 } = this.#stream;
+    // A line that wraps would take more rows than are counted here.
+    const lines = text.split('\n').map((line) =>
+      Array.from(line)
+        .slice(0, columns - 1)
+        .join(''),
+    );
+    if (lines.join('\n') === this.#block.join('\n')) return;
+    this.write(`${this.#erased()}${lines.join('\n')}\n`);
+    this.#block = lines;
+  }
+
+  /** What was drawn stays, and nothing is drawn over it. */
+  endBlock(): void {
+    this.#block = [];
+  }
+
+  /** A line from elsewhere: above the block, if there is one. */
+  lineAbove(text: string): void {
+    const block = this.#block;
+    this.write(`${this.#erased()}${text}\n`);
+    if (block.length > 0) this.write(`${block.join('\n')}\n`);
+    this.#block = block;
+  }
+
+  /** Takes the cursor to where the block begins, and clears from there on. */
+  #erased(): string {
+    const rows = this.#block.length;
+    this.#block = [];
+    return rows === 0 ? '' : `\x1b[${rows}A\r\x1b[J`;
+  }
+
   json(value: object): void {
     this.line(jsonLine(value));
   }
 
   write(chunk: string | Uint8Array): void {
+    this.#block = [];
     if (!this.#isGone) this.#stream.write(chunk);
   }
 

@@ -71,9 +71,8 @@ export class Repl {
 
   /** Prints a line above the prompt and what was typed so far. */
   printAbove(line: string): void {
-    const { output } = this.#options;
     if (this.#isDrawn) this.#erase();
-    output.write(`${line}\n`);
+    this.#options.shell.output.lineAbove(line);
     this.refreshPrompt();
   }
 

@@ -1,5 +1,5 @@
 /** Commands that are piped in: one a line, run in order; a line is bytes, not text. */
-import type { Readable } from 'node:stream';
+import { addAbortSignal, type Readable } from 'node:stream';
 import { LimitError } from '../../errors.js';
 import { keyBytesMax, valueBytesMax } from '../../limits.js';
 import { exitCodes, type ExitCode, worse } from './exit-codes.js';
@@ -15,10 +15,18 @@ export async function runScript(
   signal: AbortSignal,
 ): Promise<ExitCode> {
   let code: ExitCode = exitCodes.done;
-  for await (const line of linesOf(input)) {
-    code = worse(code, await shell.runLine(line, signal));
-    await shell.output.drained();
-    if (shell.hasQuit || shell.output.isGone || signal.aborted) break;
+  let number = 0;
+  addAbortSignal(signal, input);
+  try {
+    for await (const line of linesOf(input)) {
+      number += 1;
+      code = worse(code, await shell.runLine(line, signal, number));
+      await shell.output.drained();
+      if (shell.hasQuit || shell.output.isGone || signal.aborted) break;
+    }
+  } catch (error) {
+    // It was waiting for a line: nothing is under way.
+    if (!signal.aborted) throw error;
   }
   return code;
 }
@@ -27,6 +35,7 @@ export async function runScript(
 export async function* linesOf(input: Readable): AsyncGenerator<Buffer, void, undefined> {
   let pieces: Buffer[] = [];
   let pieceBytes = 0;
+  let number = 1;
   for await (const chunk of input as AsyncIterable<Buffer | string>) {
     let rest = Buffer.from(chunk as Buffer);
     for (let end = rest.indexOf(0x0a); end >= 0; end = rest.indexOf(0x0a)) {
@@ -34,11 +43,13 @@ export async function* linesOf(input: Readable): AsyncGenerator<Buffer, void, un
       rest = rest.subarray(end + 1);
       pieces = [];
       pieceBytes = 0;
+      number += 1;
     }
     pieces.push(rest);
     pieceBytes += rest.length;
-    if (pieceBytes > lineBytesMax)
-      throw new LimitError('a line', pieceBytes, lineBytesMax, 'bytes');
+    if (pieceBytes > lineBytesMax) {
+      throw new LimitError(`line ${number}`, 'more than that', lineBytesMax, 'bytes');
+    }
   }
   if (pieceBytes > 0) yield Buffer.concat(pieces);
 }

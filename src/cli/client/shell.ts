@@ -13,22 +13,27 @@ import {
   usageOf,
 } from './invocation.js';
 import type { Output } from './output.js';
-import { LineReader, shownText, textOf } from './words.js';
+import { LineReader, shownBytes, shownText, textOf } from './words.js';
 
 export interface ShellOptions extends Omit<CommandContext, 'signal'> {
   readonly commands: readonly Command[];
   /** Where people read what went wrong. */
   readonly errors: Output;
   /** Stands below the list of commands in `help`. */
-  readonly helpFooter?: string;
+  readonly helpFooter?: () => string;
 }
 
 const quitNames = new Set(['quit', 'exit']);
+const keyCommands = new Set(['put', 'get', 'del']);
+/** Of the keys that were used last; for completion. */
+const seenKeysMax = 1_000;
 
 export class Shell {
   readonly #options: ShellOptions;
   readonly #commands: readonly Command[];
   #hasQuit = false;
+  /** As they are typed, the newest last. */
+  readonly #seenKeys = new Set<string>();
 
   constructor(options: ShellOptions) {
     this.#options = options;
@@ -44,17 +49,23 @@ export class Shell {
     return this.#options.output;
   }
 
-  /** The last word of an unfinished line, completed in every possible way. */
+  /** The last word of an unfinished line, completed in every possible way: a command, or a key used before. */
   complete(line: string): string[] {
+    const [, name = '', key = ''] = /^\s*(\S+)\s+(?:--no-wait\s+)?(\S*)$/.exec(line) ?? [];
+    if (keyCommands.has(name)) return [...this.#seenKeys].filter((each) => each.startsWith(key));
     const match = /^\s*(help\s+)?(\S*)$/.exec(line);
     if (match === null) return [];
     const [, , start = ''] = match;
     return this.#commands.map(({ name }) => name).filter((name) => name.startsWith(start));
   }
 
-  /** An empty line, and one that begins with #, does nothing. */
-  async runLine(line: string | Uint8Array, signal: AbortSignal): Promise<ExitCode> {
-    return this.#run(signal, () => {
+  /** An empty line, and one that begins with #, does nothing. `number`: of piped lines, for messages. */
+  async runLine(
+    line: string | Uint8Array,
+    signal: AbortSignal,
+    number?: number,
+  ): Promise<ExitCode> {
+    return this.#run(signal, number, () => {
       const reader = new LineReader(line);
       const word = reader.word();
       const name = word && textOf(word.bytes);
@@ -71,7 +82,7 @@ export class Shell {
     readInput: () => Promise<Uint8Array>,
     signal: AbortSignal,
   ): Promise<ExitCode> {
-    return this.#run(signal, async () => {
+    return this.#run(signal, undefined, async () => {
       const command = this.#find(name);
       const { isEscaped, ...commandOptions } = options;
       const invocation = invocationOfArguments(command, texts, commandOptions, isEscaped);
@@ -82,25 +93,43 @@ export class Shell {
     });
   }
 
-  async #run(signal: AbortSignal, prepare: () => Prepared | Promise<Prepared>): Promise<ExitCode> {
+  async #run(
+    signal: AbortSignal,
+    line: number | undefined,
+    prepare: () => Prepared | Promise<Prepared>,
+  ): Promise<ExitCode> {
     try {
       const prepared = await prepare();
       if (prepared === undefined) return exitCodes.done;
+      this.#noteKey(prepared);
       const { client, cluster, output, terminal, isOneOfMany } = this.#options;
       const context = { client, cluster, output, terminal, isOneOfMany, signal };
       return await prepared.command.run(prepared.invocation, context);
     } catch (error) {
       if (!(error instanceof CatenaError)) throw error;
-      this.report(error);
+      this.report(error, line);
       return exitCodeOf(error);
     }
   }
 
   /** Says what went wrong: for people, and as JSON among the results. */
-  report(error: CatenaError): void {
+  report(error: CatenaError, line?: number): void {
     const { output, errors } = this.#options;
-    if (output.isJson) output.json(jsonOfError(error));
-    else errors.line(shownText(explain(error)));
+    const place = line === undefined ? '' : `line ${line}: `;
+    if (output.isJson) output.json(jsonOfError(error, line));
+    else errors.line(shownText(`${place}${explain(error)}`));
+  }
+
+  #noteKey({ command, invocation }: NonNullable<Prepared>): void {
+    const [key] = invocation.operands;
+    if (!keyCommands.has(command.name) || key === undefined) return;
+    const word = shownBytes(key, 'word');
+    // Only what is typed as it stands can be completed by its beginning.
+    if (word.startsWith('"')) return;
+    this.#seenKeys.delete(word);
+    this.#seenKeys.add(word);
+    const [oldest] = this.#seenKeys;
+    if (this.#seenKeys.size > seenKeysMax && oldest !== undefined) this.#seenKeys.delete(oldest);
   }
 
   #find(name: string): Command {
@@ -142,7 +171,7 @@ export class Shell {
     const usages = this.#commands.map((command) => [usageOf(command), command.summary] as const);
     const width = Math.max(...usages.map(([usage]) => usage.length));
     const lines = usages.map(([usage, summary]) => `${usage.padEnd(width)}  ${summary}`);
-    const footer = this.#options.helpFooter;
+    const footer = this.#options.helpFooter?.();
     return [...lines, '', wordsHelp, ...(footer === undefined ? [] : ['', footer])].join('\n');
   }
 }

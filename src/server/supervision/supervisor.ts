@@ -55,6 +55,8 @@ export const refillPauseMsMax = 60_000;
 export const damagesMax = 3;
 export const damageWindowMs = 3_600_000;
 
+const MiB = 1024 * 1024;
+
 export class Supervisor<L extends Life> {
   /** Why there is no other life: undefined when it was asked to stop. Rejects on a bug only. */
   readonly ended: Promise<CatenaError | undefined>;
@@ -173,8 +175,8 @@ export class Supervisor<L extends Life> {
         return;
       }
       if (looks === 0) {
-        const [free, needed] = [mebibytes(freeBytes), mebibytes(neededBytes)];
-        onLine(`${address} waits for room: ${free} free, needs ${needed}`);
+        const needed = Math.ceil(neededBytes / MiB);
+        onLine(`${address} waits for room: ${mebibytes(freeBytes)} free, needs ${needed} MiB`);
       }
       await this.#pause(roomPollMs);
     }
@@ -226,5 +228,5 @@ export class Supervisor<L extends Life> {
 }
 
 function mebibytes(bytes: number): string {
-  return `${Math.floor(bytes / (1024 * 1024))} MiB`;
+  return `${Math.floor(bytes / MiB)} MiB`;
 }
