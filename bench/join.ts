@@ -13,7 +13,7 @@ const [tableText = '1024', valueText = '4096'] = process.argv.slice(2);
 const MiB = 1024 * 1024;
 const valueBytes = Number(valueText);
 const keyCount = Math.ceil((Number(tableText) * MiB) / valueBytes);
-const large = Buffer.alloc(valueBytes, 'v');
+const largeValue = Buffer.alloc(valueBytes, 'v');
 const small = Buffer.alloc(128, 's');
 const quietMs = 10_000;
 
@@ -24,9 +24,9 @@ async function main(deployment: ProcessDeployment): Promise<void> {
   }
   const head = deployment.chain.newest.members.slice(0, 1);
   const shared = { addresses: head, cluster: 'default', connections: 4 };
-  let filled = 0;
-  while (filled < keyCount) {
-    const next = () => putOf(`large-${String(filled++).padStart(10, '0')}`, large);
+  const large = { count: 0 };
+  while (large.count < keyCount) {
+    const next = () => putOf(`large-${String(large.count++).padStart(10, '0')}`, largeValue);
     await runLoad({ ...shared, inFlight: 64, durationMs: 1_000, next });
   }
   let turn = 0;
@@ -43,13 +43,13 @@ async function main(deployment: ProcessDeployment): Promise<void> {
   const joiner = await processOf(deployment, 3);
   const joinerBefore = await residentBytes(joiner);
   const joinerPeak = watchPeak(joiner);
-  let joined = false;
+  const joined = new AbortController();
   const joining = deployment.chain.untilMembers(3).then(() => {
-    joined = true;
+    joined.abort();
     return performance.now() - startedAtMs;
   });
   const during: LoadResult[] = [];
-  while (!joined) during.push(await runLoad({ ...load, durationMs: 1_000 }));
+  while (!joined.signal.aborted) during.push(await runLoad({ ...load, durationMs: 1_000 }));
   const seconds = (await joining) / 1000;
   const [tailMax, joinerMax] = [await tailPeak(), await joinerPeak()];
   const after = await runLoad({ ...load, durationMs: quietMs });
@@ -58,7 +58,9 @@ async function main(deployment: ProcessDeployment): Promise<void> {
   const [outcome] = await client.statuses();
   const tableBytes = outcome !== undefined && 'status' in outcome ? outcome.status.tableBytes : 0;
   await client.close();
-  console.log(`table of ${inMiB(tableBytes)}, ${filled} keys; puts of 128 bytes, 32 in flight`);
+  console.log(
+    `table of ${inMiB(tableBytes)}, ${large.count} keys; puts of 128 bytes, 32 in flight`,
+  );
   console.log(`  joined after ${seconds.toFixed(1)} s`);
   const worst = during.toSorted((a, b) => b.p99Ms - a.p99Ms)[0] ?? quiet;
   row('before', quiet);

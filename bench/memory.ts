@@ -23,15 +23,15 @@ export async function residentBytes(pid: number): Promise<number> {
 /** Samples until stopped; answers the largest. */
 export function watchPeak(pid: number): () => Promise<number> {
   let peak = 0;
-  let running = true;
+  const stop = new AbortController();
   const done = (async () => {
-    while (running) {
+    while (!stop.signal.aborted) {
       peak = Math.max(peak, await residentBytes(pid).catch(() => 0));
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   })();
   return async () => {
-    running = false;
+    stop.abort();
     await done;
     return peak;
   };

@@ -71,9 +71,9 @@ async function main(deployment: ProcessDeployment): Promise<void> {
 }
 
 async function putMany({ chain }: ProcessDeployment, count: number): Promise<void> {
-  let issued = 0;
+  const issued = { count: 0 };
   const next = () => {
-    const index = (issued++ * 7_919) % keyCount;
+    const index = (issued.count++ * 7_919) % keyCount;
     const key = Buffer.from(`key-${String(index).padStart(12, '0')}`);
     const op = { kind: 'put', key, value } as const;
     return { kind: 'write', op, noWait: false, announce: false } as const;
@@ -81,11 +81,11 @@ async function putMany({ chain }: ProcessDeployment, count: number): Promise<voi
   const addresses = chain.newest.members.slice(0, 1);
   const load = { addresses, cluster: 'default', connections: 4, inFlight: 256 };
   // The load is bounded by time: it goes on in slices until enough were put.
-  while (issued < count) {
-    const durationMs = Math.min(5_000, Math.max(1, (count - issued) / 100));
+  while (issued.count < count) {
+    const durationMs = Math.min(5_000, Math.max(1, (count - issued.count) / 100));
     const { failures } = await runLoad({
       ...load,
-      inFlight: Math.min(256, count - issued),
+      inFlight: Math.min(256, count - issued.count),
       durationMs,
       next,
     });

@@ -52,6 +52,8 @@ export const lingerMs = 1_000;
 /** Clients at a time; beyond it there is room for the links of servers and for handshakes. */
 export const connectionsMax = 20_000;
 export const spareConnectionsMax = 1_000;
+/** Descriptors that connections never use: the log, snapshots, the lock, ZooKeeper, Node.js itself. */
+export const reservedFiles = 64;
 export const listenBacklog = 4096;
 /** A connection that has not said who it is after this long is closed. */
 export const handshakeTimeoutMs = 5_000;

@@ -48,32 +48,24 @@ export function parseBackupMetadata(meta: SnapshotMeta, path: string): BackupMet
         `${backupFormatVersion}: use the release that wrote it`,
     );
   }
-  const { seq, epoch } = meta;
-  const { clusterId, cluster, runs, keys, stateHash, createdAt, writtenBy } = meta;
-  const texts = [clusterId, cluster, stateHash, createdAt, writtenBy];
-  const isWhole =
-    isCount(seq) &&
-    seq > 0 &&
-    isCount(epoch) &&
-    isCount(keys) &&
-    texts.every((text) => typeof text === 'string') &&
-    areRuns(runs) &&
-    runs.at(-1)?.lastSeq === seq &&
-    runs.at(-1)?.epoch === epoch;
-  if (!isWhole) throw new DataDamagedError(`the head of the backup ${path} makes no sense`);
-  const [clusterIdText, clusterText, stateHashText, createdAtText, writtenByText] =
-    texts as string[] as [string, string, string, string, string];
-  return {
-    clusterId: clusterIdText,
-    cluster: clusterText,
-    seq,
-    epoch,
-    runs,
-    keys,
-    stateHash: stateHashText,
-    createdAt: createdAtText,
-    writtenBy: writtenByText,
-  };
+  const { seq, epoch, clusterId, cluster, runs, keys, stateHash, createdAt, writtenBy } = meta;
+  if (
+    !isCount(seq) ||
+    seq === 0 ||
+    !isCount(epoch) ||
+    !isCount(keys) ||
+    !areRuns(runs) ||
+    runs.at(-1)?.lastSeq !== seq ||
+    runs.at(-1)?.epoch !== epoch ||
+    typeof clusterId !== 'string' ||
+    typeof cluster !== 'string' ||
+    typeof stateHash !== 'string' ||
+    typeof createdAt !== 'string' ||
+    typeof writtenBy !== 'string'
+  ) {
+    throw new DataDamagedError(`the head of the backup ${path} makes no sense`);
+  }
+  return { clusterId, cluster, seq, epoch, runs, keys, stateHash, createdAt, writtenBy };
 }
 
 /** Epochs and seqs rise from run to run. */

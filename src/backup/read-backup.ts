@@ -65,8 +65,8 @@ async function openBackup(disk: Disk, path: string): Promise<SnapshotReader> {
 async function beginsLikeOne(disk: Disk, path: string): Promise<boolean> {
   const file = await disk.open(path, 'read');
   try {
-    const start = (await readUpTo(file, 0, magic.length)).toString('latin1');
-    return [...start].filter((letter, index) => letter === magic[index]).length >= 2;
+    const start = await readUpTo(file, 0, magic.length);
+    return start.filter((letter, index) => letter === magic[index]).length >= 2;
   } finally {
     await file.close();
   }
@@ -118,4 +118,4 @@ function unfit(path: string, what: string): DataDamagedError {
   return new DataDamagedError(`the backup ${path} does not hold what its head says: ${what}`);
 }
 
-const magic = 'CATENASN';
+const magic = Buffer.from('CATENASN');

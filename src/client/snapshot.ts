@@ -106,7 +106,8 @@ export async function openSnapshot(
   const abort = signal === undefined ? {} : { signal };
   for (;;) {
     const address = await host.route({ ...abort, timeoutMs: remainingMs() }, target);
-    const { cluster, dial, deadlines, onView } = host;
+    const { cluster, dial, deadlines } = host;
+    const onView = (view: View): void => host.onView(view);
     const stream = new PageStream({ address, cluster, dial, values, deadlines, onView });
     host.streams.add(stream);
     try {

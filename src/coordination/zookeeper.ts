@@ -43,7 +43,10 @@ export const sessionTimeoutMsMin = 400;
 const chainPollMs = 1_000;
 const serversPollMs = 2_000;
 
-/** Before each new session a random wait up to this, doubled at each failure: sessions of many servers end at once. */
+/**
+ * Before each new session a random wait up to this, doubled at each failure: sessions of many servers end at once. What an
+ * attempt itself took counts as waiting, so that one that is back after a long time is found soon.
+ */
 const backoffMsMin = 100;
 const backoffMsMax = 5_000;
 /** A session that was connected for this long was no failure. */
@@ -62,6 +65,7 @@ export class ZooKeeperCoordinator implements Coordinator {
   #session: ZooKeeperSession | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #failures = 0;
+  #openedAtMs = 0;
   #connectedAtMs: number | undefined;
   #lastFailure: string | undefined;
 
@@ -151,6 +155,7 @@ export class ZooKeeperCoordinator implements Coordinator {
 
   #openSession(): void {
     this.#guid = randomUUID();
+    this.#openedAtMs = performance.now();
     this.#syncFirst = true;
     const { connectString, sessionTimeoutMs } = this.#options;
     const session = new ZooKeeperSession(
@@ -187,7 +192,8 @@ export class ZooKeeperCoordinator implements Coordinator {
     this.#connectedAtMs = undefined;
     this.#lastFailure = reason;
     const ceilingMs = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(this.#failures, 16));
-    const waitMs = Math.round(Math.random() * ceilingMs);
+    const waitedMs = wasConnected ? 0 : performance.now() - this.#openedAtMs;
+    const waitMs = Math.max(0, Math.round(Math.random() * ceilingMs - waitedMs));
     this.#logger.warn('ZooKeeper session over, making another', { reason, waitMs });
     this.#retryTimer = setTimeout(() => this.#openSession(), waitMs);
     if (wasConnected) this.#reportState('expired');

@@ -43,6 +43,7 @@ export class Connection {
   /** Monotonic ms since when part of a frame has been here without much following, or undefined. */
   midFrameSinceMs: number | undefined;
   #midFrameBytes = 0;
+  #isPaused = false;
 
   constructor(
     stream: Duplex,
@@ -110,12 +111,18 @@ export class Connection {
     await new Promise<void>((resolve) => this.#drainWaiters.push(resolve));
   }
 
+  /** While nothing is read here, it is not the peer that leaves its frame unfinished. */
   pause(): void {
+    this.#isPaused = true;
+    this.midFrameSinceMs = undefined;
     this.#stream.pause();
   }
 
   resume(): void {
-    if (!this.#closed) this.#stream.resume();
+    if (this.#closed) return;
+    if (this.#isPaused && this.#decoder.isMidFrame) this.#startFrameClock();
+    this.#isPaused = false;
+    this.#stream.resume();
   }
 
   /** Sends what is queued, then ends the connection; `reason` as for `close`. */
@@ -165,9 +172,13 @@ export class Connection {
       this.midFrameSinceMs === undefined ||
       this.#midFrameBytes >= frameProgressBytes
     ) {
-      this.midFrameSinceMs = performance.now();
-      this.#midFrameBytes = 0;
+      this.#startFrameClock();
     }
+  }
+
+  #startFrameClock(): void {
+    this.midFrameSinceMs = performance.now();
+    this.#midFrameBytes = 0;
   }
 
   #onEnd(): void {

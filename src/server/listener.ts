@@ -24,6 +24,7 @@ import {
   type View,
 } from '../protocol/messages.js';
 import { ClientSession, failureOf, type SessionHost } from './client-session.js';
+import type { ConnectionLimits } from './connection-limits.js';
 import type { PeerLink, PeerNetwork } from './peer-network.js';
 
 export interface ListenerOptions {
@@ -36,8 +37,8 @@ export interface ListenerOptions {
   readonly peers: PeerNetwork;
   readonly scheduleFlush: FlushScheduler;
   readonly logger: Logger;
-  /** Lower limits than those of limits.ts, for tests. */
-  readonly limits?: { readonly connectionsMax?: number; readonly handshakeTimeoutMs?: number };
+  /** Lower limits than those of limits.ts. */
+  readonly limits?: Partial<ConnectionLimits> & { readonly handshakeTimeoutMs?: number };
 }
 
 /** What a connection has turned out to be. */
@@ -56,11 +57,13 @@ export class Listener {
   #sweeper: NodeJS.Timeout | undefined;
   #congested = false;
   readonly #connectionsMax: number;
+  readonly #spareConnectionsMax: number;
   readonly #handshakeTimeoutMs: number;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
     this.#connectionsMax = options.limits?.connectionsMax ?? connectionsMax;
+    this.#spareConnectionsMax = options.limits?.spareConnectionsMax ?? spareConnectionsMax;
     this.#handshakeTimeoutMs = options.limits?.handshakeTimeoutMs ?? handshakeTimeoutMs;
     this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) =>
       this.#onSocket(socket),
@@ -134,7 +137,7 @@ export class Listener {
       this.#options.scheduleFlush,
     );
     const { size } = this.#connections;
-    const max = this.#connectionsMax + spareConnectionsMax;
+    const max = this.#connectionsMax + this.#spareConnectionsMax;
     if (size >= max) {
       connection.close(new LimitError('the number of connections', size + 1, max, 'at once'));
       return;

@@ -28,6 +28,7 @@ const pauseMs = (memoryCheckSliceBytes / memoryCheckBytesPerSecond) * 1000;
 export class MemoryCheck {
   readonly #options: MemoryCheckOptions;
   #cancel: (() => void) | undefined;
+  /** Ends the pass that is under way. */
   #close: (() => void) | undefined;
   #stopped = false;
 
@@ -38,6 +39,13 @@ export class MemoryCheck {
   start(): void {
     const { intervalMs } = this.#options;
     if (intervalMs > 0) this.#after(intervalMs, () => this.#pass());
+  }
+
+  /** The next pass is due now, unless one is under way. */
+  begin(): void {
+    if (this.#options.intervalMs === 0 || this.#close !== undefined) return;
+    this.#cancel?.();
+    this.#after(0, () => this.#pass());
   }
 
   stop(): void {
@@ -66,6 +74,7 @@ export class MemoryCheck {
 
   #onEnd({ appliedSeq, table }: Machine, found: string, kept: string): void {
     const { intervalMs, logger } = this.#options;
+    this.#close = undefined;
     if (found !== kept) {
       throw new InvariantError(
         `the memory check of the state after op ${appliedSeq} found ${found}, but ${kept} was kept from ` +

@@ -94,7 +94,16 @@ async function recoverFrom(
     suffix,
     recentBytesMax,
   );
-  return { data, log, snapshots, checkpoint, machine, entryLog, lastKnown, founding: foundingOf(data) };
+  return {
+    data,
+    log,
+    snapshots,
+    checkpoint,
+    machine,
+    entryLog,
+    lastKnown,
+    founding: foundingOf(data),
+  };
 }
 
 function foundingOf({ identity: { restored } }: DataDirectory): Founding | undefined {

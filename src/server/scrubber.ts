@@ -88,7 +88,7 @@ export class Scrubber {
     logger.debug('scrub begins', { bytes: bytes(), bytesPerSecond, expectedMs });
     try {
       const result = await pass(bytesPerSecond, this.#stopping.signal);
-      this.#last = { atMs: now(), bytes: result.bytes, durationMs: result.durationMs };
+      this.#last = { atMs: now(), bytes: result.bytes, durationMs: Math.round(result.durationMs) };
       logger.info('scrubbed', { ...result });
       this.#scheduleAfter(Math.max(0, intervalMs - result.durationMs));
     } catch (error) {

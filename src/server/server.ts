@@ -27,6 +27,7 @@ import { type ClientRead, type ClientWrite, isWrite } from './client-requests.js
 import { type ClientSession, failureOf } from './client-session.js';
 import { systemClock } from './clock.js';
 import { checkDataPath } from './data-path.js';
+import { connectionLimits } from './connection-limits.js';
 import { Listener } from './listener.js';
 import { MemoryCheck } from './memory-check.js';
 import { OperatorLines } from './operator-lines.js';
@@ -201,6 +202,7 @@ export class CatenaServer {
     this.#listener = new Listener({
       ...shared,
       logger,
+      limits: connectionLimits(),
       view: () => this.#view(),
       peers: this.#peers,
       host: {
@@ -391,6 +393,8 @@ export class CatenaServer {
       `${this.address} is ${role} in epoch ${configuration.epoch}: ${chain} (${reason})`,
     );
     this.#listener.pushView(viewOf(configuration));
+    // The one that was removed may have stopped because its state differed from this one's.
+    if (configuration.change.kind === 'removal') this.#memoryCheck.begin();
   }
 
   #onRefused(requests: readonly (WriteRequest | ReadRequest)[], why: Refusal): void {
@@ -429,7 +433,7 @@ export class CatenaServer {
     const { members } = this.#replica.configuration ?? this.#recovered.lastKnown ?? { members: [] };
     const isLast = members.length === 1 && members[0]?.serverId === this.serverId;
     if (isLast && !force) {
-      const message = `${this.address} is the only member of its chain: nothing would serve any more`;
+      const message = `${this.address} is the only member of its chain: nothing would serve any more (--force)`;
       session.fail(id, 'leave', arrivedAtMs, failureOf(new LastMemberError(message)));
       return;
     }

@@ -5,7 +5,7 @@
 import test from 'ava';
 import { restoreBackup } from '../../src/backup/restore-backup.js';
 import { DataDamagedError, RefusedToStartError } from '../../src/errors.js';
-import { MemoryDisk } from '../../src/log/memory-disk.js';
+import type { MemoryDisk } from '../../src/log/memory-disk.js';
 import { recover, type Recovered } from '../../src/server/recovery.js';
 import { backupPath, diskWithBackup, writeFile } from './support.js';
 

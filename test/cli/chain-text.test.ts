@@ -74,8 +74,8 @@ test('nobody knows of a chain: each server says what it waits for', (t) => {
   t.false(chain.serves);
   t.deepEqual(chainText(chain).split('\n'), [
     'no chain yet: these servers know of none',
-    'waiting  h:1      waits for ZooKeeper: /chain was not read yet',
-    'down     h:2      no answer: connect ECONNREFUSED h:2',
+    'waiting  h:1  waits for ZooKeeper: /chain was not read yet',
+    'down     h:2  no answer: connect ECONNREFUSED h:2',
   ]);
 });
 
@@ -219,6 +219,6 @@ test('nothing that a server says can steer the terminal', (t) => {
     failed('h:2', evil),
     answered(`h:4${evil}`, { view, role: evil }),
   ]);
-  t.notRegex(chainText(chain), /\x1b/);
+  t.false(chainText(chain).includes('\x1b'));
   t.is(chainText(chain).split('\n').length, 5);
 });

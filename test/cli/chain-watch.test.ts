@@ -9,7 +9,7 @@ import { Screen } from './screen.js';
 interface Watch {
   readonly screen: Screen;
   /** Ctrl-C. */
-  end(): Promise<number>;
+  readonly end: () => Promise<number>;
 }
 
 function watch(args: readonly string[], screen: Screen): Watch {

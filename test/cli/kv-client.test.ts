@@ -4,7 +4,8 @@ import test from 'ava';
 import { parseClientOptions } from '../../src/cli/client/client-options.js';
 import { runClient } from '../../src/cli/client/main.js';
 import { BadRequestError } from '../../src/errors.js';
-import { closeChain, listeningChain, runCommand } from './support.js';
+import { valueBytesMax } from '../../src/limits.js';
+import { closeChain, listeningChain, runCommand, saysOfItself, statusOf } from './support.js';
 
 test('one command each: results on standard output, the outcome as the exit code', async (t) => {
   const { chain, servers } = await listeningChain(3);
@@ -74,8 +75,8 @@ test('piped commands run in order; the exit code is the highest of theirs', asyn
   const result = await runCommand(['--servers', servers], { input: Buffer.from(input, 'latin1') });
   t.is(result.code, 2);
   t.is(result.stdout, '1-1\ntwo  blanks \n1-2\n1-3\n\xff\xfe\n1-4\n');
-  t.regex(result.stderr, /'nonsense' is no command/);
-  t.regex(result.stderr, /<key> is missing; usage: get/);
+  t.regex(result.stderr, /^line 10: 'nonsense' is no command/);
+  t.regex(result.stderr, /\nline 11: <key> is missing; usage: get/);
   t.is(chain.table.get('\0 ')?.value.toString(), Uint8Array.from(Buffer.from('x')).toString());
   t.is(Buffer.from(chain.table.get('k2')?.value ?? []).toString(), '--at');
   const absent = await runCommand(['--servers', servers, '--json'], { input: 'get none\nget k' });
@@ -117,17 +118,118 @@ test('an interrupt ends the command, and says what is known of a write', async (
   const [server] = chain.servers;
   const controller = new AbortController();
   if (server !== undefined) {
-    server.script = ({ id }, session) => {
+    server.script = ({ id, body }, session) => {
+      // It has been quiet since the op id, and the client asks for a sign of life: so it has read that.
+      if (body.kind === 'status') return controller.abort();
       session.answer(id, { kind: 'assigned', opId: { epoch: 1, seq: 6 } });
-      session.answer(0, { kind: 'view', ...chain.viewOf([server.address], 2) });
-      setImmediate(() => controller.abort());
     };
   }
   const result = await runCommand(['--servers', servers, 'put', 'k', 'v'], {
     interrupted: controller.signal,
   });
   t.is(result.code, 4);
-  t.regex(result.stderr, /aborted/);
+  t.regex(result.stderr, /outcome unknown: .*\(op 1-6\).* aborted; find out with: verify 1-6\n$/);
+  await closeChain(chain);
+});
+
+test('an interrupt ends the wait for standard input: of lines, and of a value', async (t) => {
+  const { chain, servers } = await listeningChain(1);
+  for (const [args, code, said] of [
+    [[], 0, /^$/],
+    [['put', 'k', '-'], 3, /interrupted while reading the value; nothing was sent/],
+  ] as const) {
+    const stdin = new PassThrough();
+    const stdout = new PassThrough();
+    const stderr = new PassThrough();
+    const controller = new AbortController();
+    const ended = runClient({
+      args: ['--servers', servers, ...args],
+      env: {},
+      stdin,
+      stdout,
+      stderr,
+      interrupted: controller.signal,
+    });
+    stdin.write('put k half');
+    while (stdin.readableLength > 0) await new Promise((resolve) => setImmediate(resolve));
+    controller.abort();
+    t.is(await ended, code);
+    t.regex(String(stderr.read() ?? ''), said);
+  }
+  t.is(chain.table.size, 0);
+  await closeChain(chain);
+});
+
+test('what is too large says so with the limit, and a line with its number', async (t) => {
+  const { chain, servers } = await listeningChain(1);
+  const value = new Uint8Array(valueBytesMax + 1);
+  const put = await runCommand(['--servers', servers, 'put', 'k', '-'], { input: value });
+  t.is(put.code, 2);
+  t.is(
+    put.stderr,
+    `the value is more than ${valueBytesMax} bytes, the limit is ${valueBytesMax} bytes\n`,
+  );
+  const input = Buffer.concat([Buffer.from('size\nput k '), Buffer.alloc(40 * 1024 * 1024, 'x')]);
+  const lines = await runCommand(['--servers', servers], { input });
+  t.is(lines.code, 2);
+  t.is(lines.stdout, '0\n');
+  t.regex(lines.stderr, /line 2 is more than \d+ bytes, the limit is \d+ bytes/);
+  const json = await runCommand(['--servers', servers, '--json'], { input: 'size\nnonsense\n' });
+  t.like(JSON.parse(json.stdout.split('\n')[1] ?? ''), {
+    error: { code: 'BAD_REQUEST', line: 2 },
+  });
+  await closeChain(chain);
+});
+
+test('servers that wait are listed with their reasons, though none knows of a chain', async (t) => {
+  const { chain, servers } = await listeningChain(2);
+  const [one, two] = chain.servers;
+  if (one === undefined || two === undefined) return t.fail();
+  const waitingFor = 'waits for ZooKeeper: /chain was not read yet';
+  saysOfItself(one, () => statusOf(one.address, { waitingFor }));
+  two.kill();
+  const shown = await runCommand(['--servers', servers, 'chain']);
+  t.is(shown.code, 3, 'nothing serves');
+  t.regex(shown.stdout, /^no chain yet: these servers know of none\nwaiting +127/);
+  t.regex(shown.stdout, new RegExp(`${one.address} +${waitingFor}\n`));
+  t.regex(shown.stdout, new RegExp(`down +${two.address} +no answer: `));
+  const json = await runCommand(['--servers', servers, '--json', 'chain']);
+  t.like(JSON.parse(json.stdout), {
+    serves: false,
+    members: [],
+    others: [{ address: one.address, waitingFor }, { address: two.address }],
+  });
+  const stats = await runCommand(['--servers', servers, 'stats']);
+  t.is(stats.code, 0);
+  t.regex(stats.stdout, /log from op 1, 0 bytes; no snapshot/);
+  one.kill();
+  const none = await runCommand(['--servers', servers, 'stats']);
+  t.is(none.code, 3);
+  t.is(none.stdout.match(/no answer: /g)?.length, 2, none.stdout);
+  await closeChain(chain);
+});
+
+test('a search in vain names what was asked, for which cluster, and what to do', async (t) => {
+  const { chain, servers } = await listeningChain(1);
+  const [server] = chain.servers;
+  if (server === undefined) return t.fail();
+  server.opened = () => ({
+    serverId: 'x',
+    incarnation: '1',
+    clusterId: 'fake',
+    refused: { code: 'WRONG_CLUSTER', message: "this server belongs to cluster 'a', not 'b'" },
+  });
+  const wrong = await runCommand(['--servers', servers, '--cluster', 'b', 'get', 'k']);
+  t.is(wrong.code, 2);
+  t.is(
+    wrong.stderr,
+    `asked ${servers} for cluster 'b': this server belongs to cluster 'a', not 'b'; give the name of the cluster there\n`,
+  );
+  server.kill();
+  const gone = await runCommand(['--servers', servers, '--timeout', '100', 'get', 'k']);
+  t.is(gone.code, 3);
+  t.regex(gone.stderr, new RegExp(`no chain of cluster 'default' was found: .*${servers}`));
+  t.regex(gone.stderr, /; start one of these servers, or name others\n$/);
   await closeChain(chain);
 });
 
@@ -196,7 +298,12 @@ test('which cluster: arguments before the environment, servers before ZooKeeper'
     servers: ['127.0.0.1:5000'],
     command: ['size'],
   });
-  t.throws(() => parseClientOptions(['--timeout', '0'], {}), { instanceOf: BadRequestError });
+  for (const timeout of ['0', '1e3', '10000000000']) {
+    t.throws(() => parseClientOptions(['--timeout', timeout], {}), {
+      instanceOf: BadRequestError,
+      message: `--timeout takes a whole number of ms from 1 to 999999999, not '${timeout}'`,
+    });
+  }
 });
 
 test('a reader that goes away ends the command quietly', async (t) => {

@@ -113,6 +113,14 @@ test('Tab completes commands', async (t) => {
   await screen.shows('never');
   t.deepEqual(shell.complete('help s'), ['size', 'stats']);
   t.deepEqual(shell.complete('get s'), []);
+  input.write('put some-key v\rget "odd key"\rget other\r');
+  await screen.shows('(absent)');
+  await screen.shows('(absent)', screen.text.indexOf('(absent)') + 1);
+  t.deepEqual(shell.complete('get s'), ['some-key'], 'a key that was used before');
+  t.deepEqual(shell.complete('del '), ['some-key', 'other']);
+  t.deepEqual(shell.complete('put --no-wait o'), ['other']);
+  t.deepEqual(shell.complete('put some-key o'), [], 'no value');
+  t.deepEqual(shell.complete('size s'), []);
   input.end();
   await done;
 });
@@ -183,6 +191,26 @@ test('make run: commands from a pipe, .kill and .start, and a clean end', async 
   await closeChain(chain);
 });
 
+test('make run: on old data the tour crashes the server that is head now', async (t) => {
+  const { chain, embedded } = await fakeEmbedded();
+  chain.view = chain.viewOf([...embedded.addresses].reverse(), 5);
+  const screen = new Screen();
+  const stdin = Object.assign(new PassThrough(), { isTTY: true });
+  const done = runEmbeddedShell({
+    startChain: async () => embedded,
+    stdin,
+    stdout: screen,
+    stderr: screen,
+    env: { CATENA_HISTORY: '' },
+    interrupted: new AbortController().signal,
+  });
+  await screen.shows('catena 2>1 e5> ');
+  t.regex(screen.text, /\n {2}\.kill 2 +put [^]*\n {2}\.start 2 +chain +\(server 2 has come back/);
+  stdin.write('\x04');
+  await done;
+  await closeChain(chain);
+});
+
 test('make run: at a terminal lines appear above the prompt, which numbers the servers', async (t) => {
   const { chain, embedded, stopped } = await fakeEmbedded();
   const screen = new Screen();
@@ -207,6 +235,14 @@ test('make run: at a terminal lines appear above the prompt, which numbers the s
   say('a new chain');
   await screen.shows('catena 2 1✗ e2> ');
   t.regex(screen.text, /· a new chain\n/);
+  const since = screen.text.length;
+  stdin.write('chain --watch\r');
+  await screen.shows('epoch 2,', since);
+  say('while it is watched');
+  await screen.shows('while it is watched', since);
+  await screen.shows('epoch 2', screen.text.lastIndexOf('while it is watched'));
+  stdin.write('\x03');
+  await screen.shows('e2> ', since);
   stdin.write('\x04');
   t.is(await done, 0);
   t.true(stopped());

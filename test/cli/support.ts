@@ -15,6 +15,8 @@ export interface RunOptions {
   readonly input?: string | Uint8Array;
   /** Standard output is a terminal. */
   readonly isTerminal?: boolean;
+  /** Standard error is a terminal of so many columns. */
+  readonly errorColumns?: number;
   readonly env?: NodeJS.ProcessEnv;
   readonly interrupted?: AbortSignal;
 }
@@ -26,7 +28,9 @@ export async function runCommand(
   const stdin = new PassThrough();
   stdin.end(options.input ?? '');
   const stdout = Object.assign(new PassThrough(), { isTTY: options.isTerminal === true });
-  const stderr = new PassThrough();
+  const { errorColumns } = options;
+  const terminal = { isTTY: true, columns: errorColumns };
+  const stderr = Object.assign(new PassThrough(), errorColumns === undefined ? {} : terminal);
   const out = collect(stdout);
   const err = collect(stderr);
   const { env = {}, interrupted = new AbortController().signal } = options;

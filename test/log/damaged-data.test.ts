@@ -1,6 +1,15 @@
 /** Setting damaged data aside: all of it, durably, under a new name, whatever stands in the way. */
 
-import { access, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  access,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -136,7 +145,9 @@ for (const isMovable of [true, false]) {
         isDone = await Promise.race([aside, stopped.then(() => false)]);
         disk.crash(({ length }) => survives * length);
         t.is(disk.paths().length, files, 'nothing is lost');
-        const left = disk.paths().filter((path) => path.startsWith('/all/data/') && !path.includes('damaged'));
+        const left = disk
+          .paths()
+          .filter((path) => path.startsWith('/all/data/') && !path.includes('damaged'));
         try {
           const again = await openDataDirectory({ path: '/all/data', disk: disk.mount() });
           if (again.identity.serverId === serverId) t.is(left.length, files, 'all or nothing');

@@ -1,10 +1,20 @@
 /** The essential cases on real files: what the twin promises, the real disk does, too. */
 
-import { mkdtemp, open, readdir, rm, truncate } from 'node:fs/promises';
+import {
+  copyFile,
+  mkdtemp,
+  open,
+  readdir,
+  rename,
+  rm,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { DataDamagedError } from '../../src/errors.js';
+import { MemoryDisk } from '../../src/log/memory-disk.js';
 import { nodeDisk } from '../../src/log/node-disk.js';
 import { SnapshotStore } from '../../src/log/snapshot-store.js';
 import { makeRecord, openLog, range, seqs } from './support.js';
@@ -80,4 +90,30 @@ test('a snapshot is written and read', async (t) => {
   const found: Uint8Array[] = [];
   for await (const chunk of reader?.chunks() ?? []) found.push(chunk);
   t.true(Buffer.concat(found).equals(Buffer.concat(chunks)));
+});
+
+test('a file id stays with the file, and is never that of another', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const [path, copy, moved] = ['a', 'b', 'c'].map((name) => join(directory, name));
+  if (!path || !copy || !moved) return t.fail();
+  await writeFile(path, 'one');
+  const id = await nodeDisk.fileId(path);
+  await copyFile(path, copy);
+  t.not(await nodeDisk.fileId(copy), id);
+  await writeFile(path, 'more than one');
+  await rename(path, moved);
+  t.is(await nodeDisk.fileId(moved), id);
+  await rm(moved);
+  // Its inode may be given to the next file at once.
+  await writeFile(path, 'one');
+  t.not(await nodeDisk.fileId(path), id);
+  await t.throwsAsync(nodeDisk.fileId(moved), { code: 'ENOENT' });
+});
+
+test('free bytes are those of the file system; the twin says what it is told', async (t) => {
+  const free = await nodeDisk.freeBytes(await temporaryDirectory(t));
+  t.true(Number.isSafeInteger(free) && free >= 0, String(free));
+  const disk = new MemoryDisk();
+  disk.free = 12;
+  t.is(await disk.mount().freeBytes('/data'), 12);
 });

@@ -165,7 +165,8 @@ test('D3: chunks that were exchanged, left out or repeated are found', async (t)
   await write(disk, [Buffer.from('abc'), Buffer.from('def'), Buffer.from('ghi')]);
   const bytes = disk.contents(path);
   const start = bytes.length - 20 - 3 * 11;
-  const chunk = (number: number): Buffer => bytes.subarray(start + number * 11, start + number * 11 + 11);
+  const chunk = (number: number): Buffer =>
+    bytes.subarray(start + number * 11, start + number * 11 + 11);
   for (const order of [[1, 0, 2], [0, 1], [0, 1, 2, 2], [0, 0, 2], []]) {
     const parts = [bytes.subarray(0, start), ...order.map(chunk), bytes.subarray(-20)];
     await replace(disk, Buffer.concat(parts));

@@ -233,3 +233,22 @@ test('since when half a frame has been there: restarted by frames and by real pr
   await write(frame.subarray(40_000));
   t.is(connection.midFrameSinceMs, undefined);
 });
+
+test('half a frame while nothing is read here is not held against the peer', async (t) => {
+  const { left, target } = pair();
+  const { connection } = target;
+  const frame = encodeFrame(Buffer.alloc(100, 1));
+  await new Promise((resolve) => left.write(frame.subarray(0, 50), resolve));
+  await nextTurn();
+  const first = connection.midFrameSinceMs;
+  t.not(first, undefined);
+  connection.resume();
+  t.is(connection.midFrameSinceMs, first, 'it was not paused');
+  connection.pause();
+  t.is(connection.midFrameSinceMs, undefined);
+  connection.resume();
+  t.true((connection.midFrameSinceMs as number) > (first as number), 'its time begins anew');
+  left.write(frame.subarray(50));
+  await target.untilReceived(1);
+  t.is(connection.midFrameSinceMs, undefined);
+});

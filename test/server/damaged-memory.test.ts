@@ -130,6 +130,18 @@ for (const [name, index] of [
   });
 }
 
+test('a bit flips in the head, then its entry is changed: what stops below it has the head check itself', async (t) => {
+  const chain = await Chain.start(t);
+  const client = await chain.client(0);
+  await put(client, 'before');
+  await chain.agreed(0, 1, 2);
+  const [head, middle] = chain.servers as [CatenaServer, CatenaServer];
+  corrupt(t, head);
+  await client.put(key, 'after');
+  t.regex((await reasonOf(t, middle)).message, /differs/);
+  t.regex((await reasonOf(t, head)).message, /memory check .* memory is damaged/);
+});
+
 test('a bit flips in an entry that nobody touches: the memory check stops that server, the others go on', async (t) => {
   const chain = await Chain.start(t, { scrubIntervalMs: 50 });
   const head = await chain.client(0);

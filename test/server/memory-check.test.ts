@@ -140,8 +140,31 @@ test('a table that was replaced on the way is checked from its beginning', (t) =
   t.is(run.damage.length, 1);
 });
 
+test('a pass can be due before its time, but not twice at once', (t) => {
+  const run = start(filled());
+  t.deepEqual(run.waits, [intervalMs]);
+  run.check.begin();
+  run.check.begin();
+  run.next();
+  const { length } = run.waits;
+  run.check.begin();
+  t.is(run.waits.length, length, 'it is under way');
+  finishPass(run);
+  t.is(run.waits.at(-1), intervalMs);
+  t.deepEqual(run.damage, []);
+  flip(run.machine, 490);
+  run.check.begin();
+  t.is(run.waits.at(-1), 0);
+  finishPass(run);
+  t.is(run.damage.length, 1);
+  run.check.begin();
+  t.false(run.next(), 'no pass comes after damage was found');
+});
+
 test('an interval of 0 means never, and stop ends it', (t) => {
-  t.false(start(filled(), 0).next());
+  const never = start(filled(), 0);
+  never.check.begin();
+  t.false(never.next());
   const run = start(filled());
   run.next();
   run.check.stop();

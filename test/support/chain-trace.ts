@@ -23,6 +23,8 @@ export function formatEvent(event: Event, peer: string): string {
         : `/chain ${event.reading.kind}`;
     case 'servers':
       return `servers ${event.servers.map((s) => `${s.incarnation}:${s.state}`).join(' ') || 'none'}`;
+    case 'session':
+      return `session ${event.isConnected ? 'connected' : 'away'}`;
     case 'proposed':
       return `proposed ${event.outcome}`;
     case 'durable':

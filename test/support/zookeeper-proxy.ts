@@ -68,6 +68,7 @@ export class ZooKeeperProxy {
     };
     /** By the number of the request: whose answer must not get through. */
     const unanswered = new Map<number, Pending>();
+    let isSilent = false;
     const requests = new Frames();
     const answers = new Frames();
     client.on('data', (bytes: Buffer) => {
@@ -85,12 +86,15 @@ export class ZooKeeperProxy {
     service.on('data', (bytes: Buffer) => {
       for (const frame of answers.split(bytes)) {
         const pending = answers.count === 1 ? undefined : unanswered.get(frame.readInt32BE(4));
-        if (pending !== undefined) {
-          cutBoth();
-          pending.resolve(frame.readInt32BE(16));
-          return;
+        if (pending === undefined) {
+          if (!isSilent) client.write(frame);
+          continue;
         }
-        client.write(frame);
+        // Those that are under way together are lost together.
+        isSilent = true;
+        unanswered.delete(frame.readInt32BE(4));
+        if (unanswered.size === 0) cutBoth();
+        pending.resolve(frame.readInt32BE(16));
       }
     });
     for (const socket of [client, service]) {

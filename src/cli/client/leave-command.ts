@@ -1,6 +1,6 @@
 /** `leave`: takes one server out of the chain in good order, and ends it. */
 import type { KvClient } from '../../client/kv-client.js';
-import { CatenaError, OutcomeUnknownError, type UnavailableError } from '../../errors.js';
+import { CatenaError, OutcomeUnknownError } from '../../errors.js';
 import { formatAddress, parseAddress } from '../../protocol/address.js';
 import type { View } from '../../protocol/messages.js';
 import type { Command } from './command.js';
@@ -51,8 +51,6 @@ async function viewWithout(
   server: string,
   signal: AbortSignal,
 ): Promise<View | undefined> {
-  const view = await client
-    .view({ timeoutMs: viewMs, signal })
-    .catch((_: UnavailableError) => undefined);
+  const view = await client.view({ timeoutMs: viewMs, signal }).catch(() => undefined);
   return view?.members.some(({ address }) => address === server) === false ? view : undefined;
 }

@@ -67,13 +67,11 @@ export class Checkpoints {
   /** Takes a snapshot, or trims the log, if that is due. Cheap; for a few times a second. */
   consider(): void {
     if (this.#stopped || this.#taking !== undefined) return;
-    const { log, machine } = this.#host;
-    const isDue = log.bytesAfter(this.#newest.seq) > this.#usualBytes;
-    if (
-      isDue &&
-      machine().appliedSeq > this.#newest.seq &&
-      performance.now() >= this.#notBeforeMs
-    ) {
+    const { log } = this.#host;
+    const { seq } = this.#newest;
+    const hasNews = this.#host.machine().appliedSeq > seq;
+    const isDue = log.bytesAfter(seq) > this.#usualBytes && performance.now() >= this.#notBeforeMs;
+    if (isDue && hasNews) {
       this.take().catch((error: unknown) => {
         if (!this.#stopped) this.#host.onStorageFailure(error);
       });
@@ -112,14 +110,14 @@ export class Checkpoints {
   }
 
   async #take(): Promise<void> {
-    const { store, logger, machine: machineNow, runsUpTo } = this.#host;
-    const machine = machineNow();
+    const { store, logger } = this.#host;
+    const machine = this.#host.machine();
     if (machine.appliedSeq === this.#newest.seq) return;
     const startedAtMs = performance.now();
     // Seq, hash and table are of one instant: nothing may come between these lines.
     const snapshot = machine.snapshot();
     const { stateHash } = machine;
-    const metadata = metadataOf(runsUpTo(machine.appliedSeq), {
+    const metadata = metadataOf(this.#host.runsUpTo(machine.appliedSeq), {
       id: randomUUID(),
       keys: snapshot.size,
       stateHash,
@@ -158,11 +156,12 @@ export class Checkpoints {
   }
 
   #trim(): void {
-    const { log, retainBytes, neededSeq, onStorageFailure } = this.#host;
+    const { log, retainBytes } = this.#host;
     if (this.#stopped || this.#newest.seq < log.firstSeq) return;
-    const held = log.bytes > heldFactor * this.#usualBytes ? Number.POSITIVE_INFINITY : neededSeq();
+    const held =
+      log.bytes > heldFactor * this.#usualBytes ? Number.POSITIVE_INFINITY : this.#host.neededSeq();
     const keep = Math.min(this.#newest.seq + 1, log.seqToKeep(retainBytes), held);
     if (keep <= log.firstSeq) return;
-    this.#trimming = log.trim(keep).catch(onStorageFailure);
+    this.#trimming = log.trim(keep).catch((error: unknown) => this.#host.onStorageFailure(error));
   }
 }

@@ -125,9 +125,9 @@ export class SnapshotSource {
   async #choose({ afterSeq, partial }: SnapshotRequest): Promise<OpenSnapshot> {
     const known = partial === undefined ? undefined : this.#open.get(partial.id);
     if (known !== undefined && known.metadata.seq >= afterSeq) return hold(known);
-    const { checkpoints, log, tableBytes } = this.#host;
+    const { checkpoints, log } = this.#host;
     const { seq } = checkpoints.newest;
-    const isOld = log.bytesAfter(seq) > tableBytes() + logBytesMin;
+    const isOld = log.bytesAfter(seq) > this.#host.tableBytes() + logBytesMin;
     if (seq === 0 || seq < afterSeq || isOld) await checkpoints.take();
     const reader = await this.#host.store.newest();
     if (reader === undefined) throw new Error('no snapshot could be taken');

@@ -17,12 +17,12 @@ const KiB = 1024;
 async function startStore(disk: MemoryDisk) {
   const waiting: (() => void)[] = [];
   const failures: unknown[] = [];
-  let durableSeq = 0;
+  const durable = { seq: 0 };
   const recovered = await recover(
     '/data',
     {
       onDurable: (seq) => {
-        durableSeq = seq;
+        durable.seq = seq;
         for (const resolve of waiting.splice(0)) resolve();
       },
       onFatal: (error) => {
@@ -56,10 +56,10 @@ async function startStore(disk: MemoryDisk) {
     const entry: Entry = entryOfBytes(sealRecord(header, [op]));
     entryLog.runs.extend(1, seq);
     log.append({ epoch: 1, firstSeq: seq, lastSeq: seq, bytes: entry.record });
-    while (durableSeq < seq && failures.length === 0) {
+    while (durable.seq < seq && failures.length === 0) {
       await new Promise<void>((resolve) => waiting.push(resolve));
     }
-    if (durableSeq < seq) return false;
+    if (durable.seq < seq) return false;
     machine.apply(entry);
     return true;
   };
@@ -92,7 +92,7 @@ function tableOf({ machine }: Pick<Store, 'machine'>): Record<string, string> {
       rows.push([Buffer.from(key).toString(), `${version}: ${value.length} times ${value[0]}`]);
     }
   }
-  return Object.fromEntries(rows.sort());
+  return Object.fromEntries(rows.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** Considers as a tick would, and lets what it begins come to its end. */
