@@ -138,7 +138,11 @@ async function main(argv: string[], surroundings: Surroundings): Promise<number>
     const dataPath = textOf(values['data']);
     const isCheck = values['check'] === true;
     const terminal = process.stderr.isTTY ? process.stderr : undefined;
-    await runRestore({ operands, dataPath, isCheck }, (text) => process.stdout.write(text), terminal);
+    await runRestore(
+      { operands, dataPath, isCheck },
+      (text) => process.stdout.write(text),
+      terminal,
+    );
     return exitCode.done;
   }
   return values['embedded'] === true ? runEmbedded(parsed) : runServer(parsed, surroundings);
@@ -246,7 +250,10 @@ async function runEmbedded({ values, positionals }: Arguments): Promise<number> 
     'embedded',
   );
   const chain = await startEmbeddedCluster({
-    servers: positionals[0] === undefined ? 3 : numberOf('--embedded', positionals[0], [1, embeddedServersMax]),
+    servers:
+      positionals[0] === undefined
+        ? 3
+        : numberOf('--embedded', positionals[0], [1, embeddedServersMax]),
     host: listen.host,
     basePort: listen.port,
     cluster,
@@ -277,11 +284,7 @@ function commonOptions(values: Arguments['values'], server: string) {
   }
   const numbers = {
     replicas: optionalNumber('--replicas', values['replicas'], optionRanges.replicas),
-    minReplicas: optionalNumber(
-      '--min-replicas',
-      values['min-replicas'],
-      optionRanges.minReplicas,
-    ),
+    minReplicas: optionalNumber('--min-replicas', values['min-replicas'], optionRanges.minReplicas),
     leaseMs: optionalNumber('--lease', values['lease'], optionRanges.leaseMs),
     reviveGraceMs: optionalNumber(
       '--revive-grace',

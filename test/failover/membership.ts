@@ -59,7 +59,10 @@ export async function sizes(t: ExecutionContext, deployment: Deployment): Promis
 
   // 4 and 5 join while the head and with it a neighbour of the rest fails.
   await Promise.all([deployment.start(4), deployment.start(5), deployment.kill(1)]);
-  await chain.until('2 to 5', ({ members }) => members.length === 4 && !members.includes(deployment.address(1)));
+  await chain.until(
+    '2 to 5',
+    ({ members }) => members.length === 4 && !members.includes(deployment.address(1)),
+  );
   await deployment.start(1);
   await chain.untilMembers(5);
 

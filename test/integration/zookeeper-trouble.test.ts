@@ -3,6 +3,7 @@
  * minute without a quorum is spent waiting, so the other tests run beside it, one at a time.
  */
 import type { ExecutionContext } from 'ava';
+import { chainOverwritten, zookeeperWentBack, zookeeperWiped } from '../failover/zookeeper-lies.js';
 import { ensembleInTrouble } from '../failover/zookeeper-quorum.js';
 import { answersLost, copiedDirectories, sessionsExpire } from '../failover/zookeeper-sessions.js';
 import { testUnless } from '../support/requirement.js';
@@ -34,4 +35,16 @@ inTurn('Z5: answers to create, set and delete are lost: one node, one configurat
 inTurn(
   'O4: a copy elsewhere is refused; one that took the name makes the older process halt',
   copiedDirectories,
+);
+inTurn(
+  'Z6: ZooKeeper is wiped while servers run: they go on, nobody begins anew; put back, all goes on',
+  zookeeperWiped,
+);
+inTurn(
+  'Z6: ZooKeeper comes back with an older copy: no fork; recover begins a generation that clients see',
+  zookeeperWentBack,
+);
+inTurn(
+  'Z6, Z7: /chain is overwritten by another cluster, by garbage, or deleted; mended, all goes on',
+  chainOverwritten,
 );

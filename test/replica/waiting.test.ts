@@ -294,3 +294,13 @@ test('one that leaves says so until it has left', (t) => {
   world.settle(50);
   t.is(textOf(world, 'B'), 'leaves the chain');
 });
+
+test('one whose disk is full waits for room', (t) => {
+  const driver = new ReplicaDriver('A1');
+  driver.adopt(chainOf(1, 'A1 B1'));
+  driver.step({ kind: 'disk-full' });
+  t.is(
+    driver.replica.waiting({ monotonicMs: 0, wallMs: 0 })?.text,
+    'waits for room on its disk; leaves the chain meanwhile',
+  );
+});

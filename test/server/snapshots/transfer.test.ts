@@ -38,7 +38,7 @@ function assertTable(t: ExecutionContext, machine: Machine, keys: number): void 
   }
 }
 
-for (const keys of [0, 1, 800]) {
+for (const keys of [0, 1, 2_000]) {
   test(`a table of ${keys} keys arrives as it was`, async (t) => {
     const { source } = await startSource(machineWith(keys));
     const target = await startIntake();
@@ -51,7 +51,7 @@ for (const keys of [0, 1, 800]) {
 }
 
 test('O5: a transfer whose connection breaks goes on with the chunk that is missing', async (t) => {
-  const { source } = await startSource(machineWith(800));
+  const { source } = await startSource(machineWith(2_000));
   const target = await startIntake();
   const first = connectTo(target, 7);
   t.is(await source.send(first.sending, configuration, whole), undefined);
@@ -67,12 +67,12 @@ test('O5: a transfer whose connection breaks goes on with the chunk that is miss
   const chunks = second.bodies.filter(({ kind }) => kind === 'snapshot-chunk').length;
   const end = second.bodies.at(-1);
   t.is(end?.kind === 'snapshot-end' ? end.chunks : 0, (partial?.chunks ?? 0) + chunks);
-  await assertInstalled(t, target, 800);
+  await assertInstalled(t, target, 2_000);
   await source.close();
 });
 
 test('O5: it goes on also when a newer snapshot has replaced the file meanwhile', async (t) => {
-  const machine = machineWith(800);
+  const machine = machineWith(2_000);
   const { source, checkpoints, store, ends } = await startSource(machine);
   const target = await startIntake();
   const first = connectTo(target, 5);
@@ -94,13 +94,13 @@ test('O5: it goes on also when a newer snapshot has replaced the file meanwhile'
   const second = connectTo(target);
   t.is(await source.send(second.sending, configuration, { afterSeq: 0, partial }), 40);
   await target.until(() => target.installed.length > 0);
-  await assertInstalled(t, target, 800);
+  await assertInstalled(t, target, 2_000);
   await source.close();
 });
 
 test('O5: another source begins anew, and chunks of two files never mix', async (t) => {
-  const one = await startSource(machineWith(800));
-  const other = await startSource(machineWith(700));
+  const one = await startSource(machineWith(2_000));
+  const other = await startSource(machineWith(1_500));
   const target = await startIntake();
   const first = connectTo(target, 5);
   await one.source.send(first.sending, configuration, whole);
@@ -110,7 +110,7 @@ test('O5: another source begins anew, and chunks of two files never mix', async 
   const second = connectTo(target);
   await other.source.send(second.sending, configuration, { afterSeq: 0, partial });
   await target.until(() => target.installed.length > 0);
-  await assertInstalled(t, target, 700);
+  await assertInstalled(t, target, 1_500);
   await one.source.close();
   await other.source.close();
 });
@@ -126,7 +126,7 @@ test('a snapshot that reaches less far than what the learner may have acked is n
 });
 
 test('while one is under way the log behind it is needed, and how far it is can be seen', async (t) => {
-  const { source } = await startSource(machineWith(800));
+  const { source } = await startSource(machineWith(2_000));
   const target = await startIntake();
   t.is(source.neededSeq, Number.POSITIVE_INFINITY);
   const { sending, receiving } = connectTo(target);
@@ -134,7 +134,7 @@ test('while one is under way the log behind it is needed, and how far it is can 
   const sent = source.send(sending, configuration, whole);
   while (source.neededSeq !== 41) await new Promise((resolve) => setImmediate(resolve));
   const status = source.statusOf(sending.id);
-  t.true(status !== undefined && status.bytes < status.totalBytes && status.totalBytes > 500_000);
+  t.true(status !== undefined && status.bytes < status.totalBytes && status.totalBytes > 2_000_000);
   receiving.connection.resume();
   await sent;
   t.is(source.neededSeq, Number.POSITIVE_INFINITY);
