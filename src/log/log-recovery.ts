@@ -62,7 +62,10 @@ export interface RecoveryOptions {
 
 const scanChunkBytes = 1024 * 1024;
 
-/** Recovers the segments, oldest first; fills `epochs`. The directory is clean and synced after it. */
+/**
+ * Recovers the segments, oldest first; fills `epochs`. The directory is clean and synced after it; what is no
+ * segment (a spare that was being prepared) is removed.
+ */
 export async function recoverLog(
   options: RecoveryOptions,
 ): Promise<{ segments: Segment[]; recovery: LogRecovery }> {
@@ -95,10 +98,14 @@ class Recovery {
   async run(): Promise<{ segments: Segment[]; recovery: LogRecovery }> {
     const { disk, directory, base, epochs } = this.#options;
     await disk.makeDirectory(directory);
-    const names = await this.#segmentNames();
+    const all = await disk.list(directory);
+    const isSegment = (name: string): boolean => parseSegmentFileName(name) !== undefined;
+    const names = all.filter(isSegment).sort();
     for (const [index, name] of names.entries()) {
       await this.#readSegment(join(directory, name), index === names.length - 1);
     }
+    // Nothing is changed before all of it is read: damaged data stays as it was found.
+    for (const name of all) if (!isSegment(name)) await disk.remove(join(directory, name));
     this.#stale ||= this.#lastSeq < base.seq && names.length > 0;
     if (this.#stale) {
       await removeSegments(disk, directory, this.#segments);
@@ -114,17 +121,6 @@ class Recovery {
       stale: this.#stale,
     };
     return { segments: this.#segments, recovery };
-  }
-
-  /** Removes what is no segment (a spare that was being prepared); answers the rest, in order. */
-  async #segmentNames(): Promise<string[]> {
-    const { disk, directory } = this.#options;
-    const names: string[] = [];
-    for (const name of await disk.list(directory)) {
-      if (parseSegmentFileName(name) === undefined) await disk.remove(join(directory, name));
-      else names.push(name);
-    }
-    return names.sort();
   }
 
   async #readSegment(path: string, isLast: boolean): Promise<void> {

@@ -76,6 +76,8 @@ export class Reconfiguration {
   /** The newest read of `/chain` that this server could use. */
   #chain: { readonly configuration: Configuration; readonly version: number } | undefined;
   #proposal: Proposal | undefined;
+  /** The last compare-and-set whose answer was lost. */
+  #unanswered: Proposal | undefined;
   #notBeforeMs = 0;
   #refreshedAtMs = 0;
   readonly #misfit: ChainMisfit;
@@ -154,13 +156,24 @@ export class Reconfiguration {
         return;
       case 'conflict':
       case 'unknown':
+        if (outcome === 'unknown') this.#unanswered = proposal;
         this.#refresh();
         this.#backOff();
     }
   }
 
   /** A peer is in this epoch, higher than ours: read, adopt, go on (R6). */
-  onHigherEpoch(epoch: number): void {
+  onHigherEpoch(epoch: number, configId: string): void {
+    const own = [this.#proposal, this.#unanswered].find(
+      (proposal) => proposal?.configuration.configId === configId,
+    );
+    // Its id is random, so the peer has it from `/chain`, where only our write can have put it: that one was done.
+    // Who could not know this while ZooKeeper is out of its reach would be removed for its silence in that epoch.
+    const isWritten = own?.configuration.epoch === epoch && this.#misfit.current === undefined;
+    if (isWritten && !this.#core.leaving) {
+      this.#onFound(own.configuration, (own.version ?? -1) + 1);
+      return;
+    }
     if (epoch <= this.#core.knownEpoch) return;
     this.#core.knownEpoch = epoch;
     this.#refresh();

@@ -245,7 +245,7 @@ export class Replica {
     // Later epochs are not adopted any more, but who speaks in them lives.
     if (this.#core.diskFull) this.#suspicion.onHeard(link.peer.serverId);
     if (message.epoch > this.#core.epoch) {
-      if (this.#knows(link)) this.#reconfiguration.onHigherEpoch(message.epoch);
+      if (this.#knows(link)) this.#reconfiguration.onHigherEpoch(message.epoch, message.configId);
       else this.#closeStranger(link);
       return;
     }

@@ -164,6 +164,20 @@ test('D3: a bad record before a later group, or in an older segment, is damage a
   await t.throwsAsync(openLog(disk), noDamage);
 });
 
+test('D3: damaged data stays as it was found', async (t) => {
+  const { disk } = await filledDisk(range(1, 30).map((seq) => makeRecord(seq, { bytes: 100 })));
+  disk.crash();
+  const spare = await disk.open(`${logDirectory}/spare.new`, 'create');
+  await spare.write([Buffer.from('half')], 0);
+  disk.flipBit(lastSegment(disk), (40 + 32 + 50) * 8);
+  const contents = (): string[] =>
+    disk.paths().map((path) => `${path} ${disk.contents(path).toString('hex')}`);
+  const before = contents();
+  await t.throwsAsync(openLog(disk), noDamage);
+  t.deepEqual(contents(), before);
+  t.true(before.some((text) => text.includes('spare.new')));
+});
+
 test('D3: a missing segment is damage', async (t) => {
   const { disk } = await filledDisk(range(1, 30).map((seq) => makeRecord(seq, { bytes: 100 })));
   disk.crash();

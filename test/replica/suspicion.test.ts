@@ -1,5 +1,6 @@
 /** Who is removed, and when; and what a read of /chain means. */
 import test from 'ava';
+import type { Configuration } from '../../src/coordination/configuration.js';
 import type { Registration } from '../../src/coordination/coordinator.js';
 import { EntryLog } from '../../src/replica/entry-log.js';
 import { chainOf, memberOf, ReplicaDriver } from '../support/chain-driver.js';
@@ -89,6 +90,27 @@ test('one compare-and-set at a time, and a pause after one that did not help', (
   t.is(driver.of('propose').length, 0);
   driver.pass(60);
   t.is(driver.of('propose').length, 1);
+});
+
+test('Z5: who hears a peer in the epoch that it wrote itself needs no answer to know that it was written', (t) => {
+  const driver = middle();
+  driver.step({ kind: 'dial-failed', target: memberOf('C1'), why: 'refused' });
+  driver.pass(10);
+  const [propose] = driver.of('propose');
+  const written = propose?.configuration as Configuration;
+  driver.step({ kind: 'proposed', outcome: 'unknown' });
+  driver.configurations.push({ ...written, configId: 'of another' });
+  driver.hear(1, { kind: 'hello' }, written.epoch);
+  t.is(driver.of('persist').length, 0, 'the same epoch by another writer is to be read');
+  driver.configurations.pop();
+  driver.configurations.push(written);
+  driver.hear(1, { kind: 'hello' }, written.epoch);
+  t.deepEqual(driver.of('persist')[0]?.state.configuration, written);
+  driver.step({ kind: 'persisted' });
+  t.is(driver.replica.configuration?.configId, written.configId);
+  driver.step({ kind: 'dial-failed', target: memberOf('D1'), why: 'refused' });
+  driver.pass(20);
+  t.is(driver.of('propose')[0]?.version, (propose?.version ?? 0) + 1, 'and goes on from there');
 });
 
 test('first start: /chain absent and the log empty', (t) => {

@@ -47,7 +47,9 @@ for (const leaver of ['A', 'B', 'C']) {
       world.start(leaver);
       t.true(world.settle(3_000, () => configurationOf(world).members.length === 3));
       t.is(configurationOf(world).members[2]?.serverId, leaver);
-      t.true(world.settle(1_000, () => world.at(leaver).lastApplied === world.at(head).lastApplied));
+      t.true(
+        world.settle(1_000, () => world.at(leaver).lastApplied === world.at(head).lastApplied),
+      );
     },
   );
 }
@@ -169,7 +171,10 @@ scenario(
     t.is(membersOf(world), 'A1');
     t.deepEqual(configurationOf(world).left, [world.at('C').member]);
     const [write] = world.write('A', 1);
-    t.true(world.settle(1_000, () => write?.state === 'done'), 'after the hold for B');
+    t.true(
+      world.settle(1_000, () => write?.state === 'done'),
+      'after the hold for B',
+    );
   },
 );
 

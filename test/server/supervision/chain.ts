@@ -62,7 +62,7 @@ export class SupervisedChain {
       logger: silentLogger,
       onLine: (line) => {
         this.watch.onLine(line);
-        this.onLine(line); if (process.env['DBG']) console.log(line);
+        this.onLine(line);
       },
       ...setting,
     };
@@ -77,6 +77,17 @@ export class SupervisedChain {
 
   untilLine(pattern: RegExp): Promise<void> {
     return until(() => this.line(pattern) !== undefined);
+  }
+
+  /** Every server's present life is a member, in the epoch that `/chain` shows. */
+  async untilAllMembers(): Promise<void> {
+    await until(async () => {
+      const { members } = await this.configuration();
+      return this.servers.every(({ life }) => {
+        const isListed = members.some(({ serverId }) => serverId === life?.serverId);
+        return isListed && life?.role !== 'learner' && life?.role !== 'halted';
+      });
+    });
   }
 
   /** Serial number and members of the chain as coordination has it. */
@@ -175,7 +186,8 @@ export class Load {
         await this.#client.put(key, this.#value);
         this.done.add(key);
       } catch (error) {
-        const { opId } = error as { opId?: string };
+        const { code, opId } = error as { code?: string; opId?: string };
+        if (code === 'CLOSED') return;
         this.open.set(key, opId);
       }
     }

@@ -38,7 +38,10 @@ for (const [place, index] of [
       t.true(acknowledged > 20, 'there was traffic before');
       t.true(disk.refusals > 0, 'the disk refused');
       t.true(chain.line(/no room on/)?.startsWith(`${address}: no room on /data-${index}: leaves`));
-      t.true(['failure', 'closed'].includes((await tooLate) ?? ''), 'nothing is acknowledged after');
+      t.true(
+        ['failure', 'closed'].includes((await tooLate) ?? ''),
+        'nothing is acknowledged after',
+      );
       const configuration = await chain.configuration();
       t.deepEqual(
         configuration.left.map((member) => member.address),
@@ -51,7 +54,7 @@ for (const [place, index] of [
       t.regex(chain.line(/waits for room/) ?? '', /waits for room: 0 MiB free, needs \d+ MiB$/);
 
       disk.capacityBytes = 1_000 * MiB;
-      await chain.watch.untilMembers(3);
+      await chain.untilAllMembers();
       t.not(chain.line(/there is room again/), undefined);
       t.is((await chain.configuration()).members.at(-1)?.address, address);
       await load.more(5);
@@ -101,7 +104,7 @@ test.serial(
 
     disk.setFault(() => undefined);
     disk.free = 1_000 * MiB;
-    await chain.watch.untilMembers(3);
+    await chain.untilAllMembers();
     await assertNothingLost(t, chain, { done: new Set(['before', 'key']) });
   },
 );

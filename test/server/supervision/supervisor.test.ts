@@ -49,7 +49,9 @@ class FakeLife implements Life {
 }
 
 /** Each start fails with what the script says, or is a life that the test ends. */
-function supervise(script: { starts?: (CatenaError | Error | undefined)[]; chain?: LastChain } = {}) {
+function supervise(
+  script: { starts?: (CatenaError | Error | undefined)[]; chain?: LastChain } = {},
+) {
   const starts = script.starts ?? [];
   const lives: FakeLife[] = [];
   const lines: string[] = [];
@@ -121,7 +123,10 @@ test('asked to stop while it starts: the server is stopped as soon as it is ther
   const stopped = supervisor.leave();
   await stopped;
   t.is(await supervisor.ended, undefined);
-  t.deepEqual(lives.flatMap(({ asked }) => asked), ['leave']);
+  t.deepEqual(
+    lives.flatMap(({ asked }) => asked),
+    ['leave'],
+  );
 });
 
 for (const reason of [
@@ -162,7 +167,10 @@ test('D4: without room it waits, and says so once; with room it starts again', a
   world.freeBytes = 64 * MiB;
   await pass();
   t.is(supervisor.life, lives[1]);
-  t.deepEqual(pauses, Array.from({ length: 5 }, () => roomPollMs));
+  t.deepEqual(
+    pauses,
+    Array.from({ length: 5 }, () => roomPollMs),
+  );
   t.deepEqual(lines, [
     'a:1 waits for room: 12 MiB free, needs 64 MiB',
     'a:1: there is room again: 64 MiB free',
@@ -188,7 +196,10 @@ test('D4: full again at once: a longer pause each time, up to a maximum; forgott
     if (times > 0) await pass();
     await turns();
   }
-  t.deepEqual(pauses, [2, 4, 8, 16, 32, 60, 60, 60].map((seconds) => seconds * 1_000));
+  t.deepEqual(
+    pauses,
+    [2, 4, 8, 16, 32, 60, 60, 60].map((seconds) => seconds * 1_000),
+  );
   t.is(Math.max(...pauses), refillPauseMsMax);
   await supervisor.reaches('up');
   world.nowMs += refillWindowMs;
