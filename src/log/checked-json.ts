@@ -23,10 +23,7 @@ export async function readCheckedJson(
   if (text === undefined) return undefined;
   const [, version, checksum, content] = envelope.exec(text) ?? [];
   if (content === undefined || crc32(`${version}${content}`) !== Number(checksum)) {
-    throw new DataDamagedError(
-      `${path} is damaged at offset 0: its checksum does not match; move the data directory aside and let the ` +
-        'server join again as a new one',
-    );
+    throw new DataDamagedError(`${path} is damaged at offset 0: its checksum does not match`);
   }
   if (Number(version) !== formatVersion) {
     throw new RefusedToStartError(

@@ -246,8 +246,7 @@ async function assertNoData(disk: Disk, path: string): Promise<void> {
   const data = names.filter((name) => [metaName, logName, snapshotsName].includes(name));
   if (data.length === 0) return;
   throw new DataDamagedError(
-    `${path} has data (${data.join(', ')}) but no ${identityName}: move it aside and let the server ` +
-      'join again as a new one',
+    `${path} has data (${data.join(', ')}) but no ${identityName}, the name of the server that it is of`,
   );
 }
 

@@ -268,7 +268,6 @@ async function inspectTail(
 
 function damage(segment: Segment, offset: number, seq: number, reason: string): DataDamagedError {
   return new DataDamagedError(
-    `the log is damaged in ${segment.path} at offset ${offset}, seq ${seq}: ${reason}. Do not start ` +
-      'with it: move the data directory aside and let the server join again as a new one',
+    `the log is damaged in ${segment.path} at offset ${offset}, seq ${seq}: ${reason}`,
   );
 }

@@ -4,7 +4,7 @@
  * suffix that the chain will settle.
  */
 import { type Configuration, parseConfiguration } from '../coordination/configuration.js';
-import { DataDamagedError } from '../errors.js';
+import { DataDamagedError, ProtocolError } from '../errors.js';
 import { recentBytesMax } from '../limits.js';
 import { type DataDirectory, openDataDirectory } from '../log/data-directory.js';
 import type { Disk } from '../log/disk.js';
@@ -118,13 +118,21 @@ function foundingOf({ identity: { restored } }: DataDirectory): Founding | undef
  */
 export async function machineFrom(reader: SnapshotReader): Promise<Machine> {
   const machine = new Machine(reader.meta.seq);
-  for await (const chunk of reader.chunks()) {
-    for (const { key, value, version } of decodePage(chunk).entries) {
-      machine.load(key, value, version);
-    }
-  }
-  await reader.close();
   const { seq, stateHash } = reader.meta;
+  try {
+    for await (const chunk of reader.chunks()) {
+      for (const { key, value, version } of decodePage(chunk).entries) {
+        machine.load(key, value, version);
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof ProtocolError || error instanceof RangeError)) throw error;
+    throw new DataDamagedError(`the snapshot of seq ${seq} holds what is no table`, {
+      cause: error,
+    });
+  } finally {
+    await reader.close();
+  }
   if (typeof stateHash === 'string' && stateHash !== machine.stateHash) {
     throw new DataDamagedError(
       `the snapshot of seq ${seq} holds a state with the hash ${machine.stateHash}, its metadata says ${stateHash}`,

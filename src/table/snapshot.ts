@@ -8,8 +8,11 @@
  * below `limit` that was neither passed by the cursor nor preserved (and is unchanged since then).
  */
 
+import { InvariantError } from '../errors.js';
 import type { Buckets } from './buckets.js';
+import { ContentHash, formatHash } from './content-hash.js';
 import type { EntryStore, TableEntry } from './entry.js';
+import { Murmur128 } from './murmur128.js';
 import { nowhere } from './slab.js';
 
 export interface TableSnapshot {
@@ -21,7 +24,8 @@ export interface TableSnapshot {
    * The next entries, up to about `maxBytes` (keys, values and 24 bytes each), always at least one if
    * any is left; empty when there are none, and then the snapshot has closed itself. The arrays are
    * copies that share blocks of memory: whoever keeps one for long copies it again. If memory runs
-   * out it throws, now and ever after, so that half a snapshot is never taken for a whole one.
+   * out it throws, now and ever after, so that half a snapshot is never taken for a whole one. Where all
+   * were handed out and do not have `contentHash` together, it throws InvariantError instead of ending.
    */
   next(maxBytes: number): TableEntry[];
   /** Frees what the snapshot held; may be called at any time, and again. */
@@ -56,6 +60,8 @@ export class BucketSnapshot implements TableSnapshot {
   readonly #host: SnapshotHost;
   readonly #limit: number;
   readonly #marks: (Uint8Array | undefined)[] = [];
+  readonly #sum = new ContentHash();
+  readonly #digest = new Murmur128();
   #state: State = 'scanning';
   #cursor = 0;
   #queueFirst = nowhere;
@@ -74,6 +80,7 @@ export class BucketSnapshot implements TableSnapshot {
     const page = new Page(maxBytes);
     try {
       this.#fill(page);
+      if (page.entries.length === 0) this.#verify();
     } catch (error) {
       this.close();
       this.#state = 'failed';
@@ -110,7 +117,7 @@ export class BucketSnapshot implements TableSnapshot {
       if (!this.#drainQueue(page) || !this.#advance()) return;
       const head = buckets.head(this.#cursor);
       if (page.hasRoomFor(this.#chainWeight(head))) {
-        for (let at = head; at !== nowhere; at = entries.next(at)) page.add(entries, at);
+        for (let at = head; at !== nowhere; at = entries.next(at)) this.#handOut(page, at);
         this.#cursor += 1;
       } else if (page.entries.length > 0) {
         return;
@@ -121,13 +128,30 @@ export class BucketSnapshot implements TableSnapshot {
     }
   }
 
+  #handOut(page: Page, address: number): void {
+    const { entries } = this.#host;
+    entries.digest(address, this.#digest);
+    this.#sum.add(this.#digest);
+    page.add(entries, address);
+  }
+
+  /** What was handed out is what was put in, or memory was damaged meanwhile. */
+  #verify(): void {
+    const found = formatHash(this.#sum.high, this.#sum.low);
+    if (found === this.contentHash) return;
+    throw new InvariantError(
+      `the entries of the table have the hash ${found}, kept of them was ${this.contentHash}: this ` +
+        "server's memory is damaged, or the program is wrong",
+    );
+  }
+
   /** False when the page is full and the queue not yet empty. */
   #drainQueue(page: Page): boolean {
     const { entries } = this.#host;
     while (this.#queueFirst !== nowhere) {
       const first = this.#queueFirst;
       if (page.entries.length > 0 && !page.hasRoomFor(entries.weight(first))) return false;
-      page.add(entries, first);
+      this.#handOut(page, first);
       this.#queueFirst = entries.next(first);
       if (this.#queueFirst === nowhere) this.#queueLast = nowhere;
       entries.free(first);

@@ -137,9 +137,12 @@ async function killUntil(
   return kills;
 }
 
-/** Nobody ended but by our hand: whoever halts has found the others or itself wrong. */
+/** Nobody ended but by our hand, or found its data damaged: whoever halts has found somebody wrong. */
 async function nobodyHalted({ processes }: FaultyDeployment): Promise<void> {
   for (const { child, ended, lines } of processes) {
+    // It would heal that by itself, as long as others live: a lost sync must not pass as rot.
+    const damage = lines.find((line) => line.includes('data damaged'));
+    if (damage !== undefined) throw new Error(damage);
     if (child.exitCode === null) continue;
     const { code } = await ended;
     throw new Error(`a server ended by itself, with ${code}:\n${lines.slice(-10).join('\n')}`);

@@ -6,6 +6,7 @@
 import test from 'ava';
 import * as fc from 'fast-check';
 
+import { InvariantError } from '../../src/errors.js';
 import { HashTable } from '../../src/table/hash-table.js';
 import type { TableCheck } from '../../src/table/hash-table.js';
 import { cellBytesMax } from '../../src/table/slab.js';
@@ -300,4 +301,21 @@ test('a chain that leads into itself ends the check with an error, not never', (
   const address = linked![0]!;
   for (const cell of cells) if (cell.byteOffset >>> 3 === (address & 0x1ffff)) cell[0] = address;
   t.throws(() => finish(table.check()), { instanceOf: RangeError, message: /chain/ });
+});
+
+test('a snapshot that hands out other bytes than were put in ends with an error, not as a whole one', (t) => {
+  const table = new HashTable();
+  for (let n = 0; n < 300; n++) table.put(Buffer.from(`key-${n}`), Buffer.alloc(50, n), n);
+  const sound = table.snapshot();
+  while (sound.next(1_000).length > 0);
+  const damaged = table.snapshot();
+  damaged.next(1_000);
+  table.get(Buffer.from('key-7'))![3]! ^= 1;
+  table.get(Buffer.from('key-8'))![3]! ^= 1;
+  t.throws(
+    () => {
+      while (damaged.next(1_000).length > 0);
+    },
+    { instanceOf: InvariantError },
+  );
 });

@@ -136,7 +136,7 @@ export class Snapshots {
         if (seq !== undefined) this.#host.handle({ kind: 'snapshot-sent', link: link.id, seq });
       },
       (error: unknown) => {
-        if (isOfDisk(error)) this.#host.onStorageFailure(error);
+        if (isFatal(error)) this.#host.onStorageFailure(error);
         link.connection.close(error instanceof Error ? error : new Error(String(error)));
       },
     );
@@ -174,8 +174,9 @@ export class Snapshots {
   }
 }
 
-function isOfDisk(error: unknown): boolean {
+function isFatal(error: unknown): boolean {
   return (
+    error instanceof InvariantError ||
     error instanceof StorageError ||
     error instanceof DataDamagedError ||
     error instanceof DiskFullError

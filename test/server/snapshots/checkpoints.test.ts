@@ -1,6 +1,7 @@
 /** Snapshots of the own table and the log behind them: bounded disk, nothing lost, whatever fails when. */
 import test from 'ava';
 import * as fc from 'fast-check';
+import { InvariantError } from '../../../src/errors.js';
 import { silentLogger } from '../../../src/logger.js';
 import { MemoryDisk } from '../../../src/log/memory-disk.js';
 import type { Op } from '../../../src/machine/op.js';
@@ -175,6 +176,20 @@ test('D4: a snapshot that finds no room is given up; the log keeps everything', 
   const again = await startStore(disk);
   t.deepEqual(tableOf(again), before);
   await again.close();
+});
+
+test('a snapshot of damaged memory never replaces a sound one', async (t) => {
+  const store = await startStore(new MemoryDisk());
+  for (let n = 0; n < 50; n++) await store.put(`key-${n % 10}`, 1_000);
+  await store.checkpoints.take();
+  for (let n = 0; n < 50; n++) await store.put(`key-${n % 10}`, 1_000);
+  // A view into the table's own memory.
+  const value = store.machine.table.get(Buffer.from('key-3'))!;
+  value[500]! ^= 4;
+  await t.throwsAsync(store.checkpoints.take(), { instanceOf: InvariantError, message: /memory/ });
+  t.is(store.checkpoints.newest.seq, 50);
+  t.is((await store.snapshots.newest())?.meta.seq, 50);
+  await store.close();
 });
 
 test('D2: a crash at any step, all unsynced lost: the table is that of an acknowledged prefix', async (t) => {
