@@ -255,10 +255,8 @@ async function contained(place: ZooKeeperPlace): Promise<LocalZooKeeper> {
 export async function holdNetwork(ports: readonly number[]): Promise<string> {
   const name = `catena-network-${process.pid}-${ports[0]}`;
   const publish = ports.flatMap((port) => ['--publish', `${host}:${port}:${port}`]);
-  await docker(
-    ...['run', '--detach', '--init', '--name', name, ...publish],
-    ...['--entrypoint', 'sleep', zookeeperImage(), 'infinity'],
-  );
+  const options = ['--detach', '--name', name, ...publish, '--entrypoint', 'sleep'];
+  await docker('run', ...options, zookeeperImage(), 'infinity');
   return name;
 }
 

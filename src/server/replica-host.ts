@@ -35,7 +35,7 @@ import { type Recovered, writeLastKnown } from './recovery.js';
 import { CatchUpReport } from './snapshots/catch-up-report.js';
 import { Snapshots } from './snapshots/snapshots.js';
 import type { SnapshotRequest } from './snapshots/source.js';
-import { StateComparison } from './state-comparison.js';
+import { StateComparison } from './integrity/state-comparison.js';
 import { WriteQueue } from './write-queue.js';
 
 export interface ReplicaHostEvents {

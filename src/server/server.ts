@@ -18,7 +18,6 @@ import { formatAddress } from '../protocol/address.js';
 import { sealRecord } from '../protocol/entry-codec.js';
 import type { PeerIdentity, View } from '../protocol/messages.js';
 import { formatOpId } from '../protocol/op-id.js';
-import type { ServerStatus } from '../protocol/status.js';
 import type { Entry } from '../replica/entry.js';
 import type { ReadRequest, Refusal, Role, WriteRequest } from '../replica/events.js';
 import { Replica } from '../replica/replica.js';
@@ -29,18 +28,19 @@ import { systemClock } from './clock.js';
 import { checkDataPath } from './data-path.js';
 import { connectionLimits } from './connection-limits.js';
 import { Listener } from './listener.js';
-import { MemoryCheck } from './memory-check.js';
+import { MemoryCheck } from './integrity/memory-check.js';
 import { OperatorLines } from './operator-lines.js';
 import { PeerNetwork } from './peer-network.js';
 import { type Recovered, recover } from './recovery.js';
 import { ReplicaHost } from './replica-host.js';
-import { createScrubber, type Scrubber } from './scrubber.js';
+import { createScrubber, type Scrubber } from './integrity/scrubber.js';
 import {
   type CheckedOptions,
   checkOptions,
   segmentBytesFor,
   type ServerOptions,
 } from './server-options.js';
+import { statusOf, viewOf } from './server-status.js';
 import { Statistics } from './statistics.js';
 
 /** Below this a learner is fed from the log even if the table is smaller still. */
@@ -324,12 +324,12 @@ export class CatenaServer {
    * No room (FAULTS D4): nothing more is acknowledged, and the chain goes on without this server.
    * `isLost`: something that was to be written is not on disk; before that it can still finish what it has.
    */
-  #onDiskFull(error: DiskFullError, isLost: boolean): void {
+  #onDiskFull(full: DiskFullError, isLost: boolean): void {
     if (this.#closing !== undefined) return;
     const { logger, onLine, dataPath } = this.#options;
     if (this.#leavingReason === undefined) {
-      this.#leavingReason = error;
-      logger.error('no room on the disk', { reason: error.message });
+      this.#leavingReason = full;
+      logger.error('no room on the disk', { reason: full.message });
       const { role } = this.#replica;
       const next = role === 'learner' || role === 'single' ? 'stops' : 'leaves the chain';
       onLine(`${this.address}: no room on ${dataPath}: ${next}`);
@@ -449,49 +449,20 @@ export class CatenaServer {
   }
 
   async #onStatus(session: ClientSession, id: number, arrivedAtMs: number): Promise<void> {
-    const { data, log } = this.#recovered;
-    const freeBytes = await data.disk.freeBytes(data.path).catch(() => 0);
-    const { machine, snapshots } = this.#host;
-    const { receiving, checkpoint } = snapshots;
-    const status = this.#replica.status(systemClock());
-    const { configuration, role, lastSeq, durableSeq, commitSeq, leaseHolds, learners } = status;
-    const body: ServerStatus = {
-      ...this.#self,
-      role,
-      ...(configuration === undefined ? {} : { view: viewOf(configuration) }),
-      lastSeq,
-      durableSeq,
-      commitSeq,
-      lease: leaseHolds,
-      keys: this.#host.keys,
-      tableBytes: this.#host.tableBytes,
-      clientConnections: this.#listener.sessions.size,
-      serverConnections: this.#peers.size,
-      uptimeMs: performance.now() - this.#startedAtMs,
-      ops: this.#statistics.list(),
-      learners: learners.map(({ serverId, link, acked, state }) => {
-        const sending = this.#host.snapshots.sendingTo(link);
-        return {
-          serverId,
-          ackedSeq: acked,
-          state,
-          ...(sending === undefined ? {} : { sending }),
-        };
-      }),
-      ...(receiving === undefined ? {} : { receiving }),
-      reason: configuration?.change.reason ?? '',
-      waitingFor: this.#replica.waiting(systemClock())?.text ?? '',
-      appliedSeq: machine.appliedSeq,
-      stateHash: machine.stateHash,
-      disk: {
-        logFirstSeq: log.firstSeq,
-        logBytes: log.bytes,
-        snapshotSeq: checkpoint.seq,
-        snapshotBytes: checkpoint.bytes,
-        freeBytes,
-        ...(this.#scrubber.last === undefined ? {} : { scrub: this.#scrubber.last }),
+    const body = await statusOf(
+      {
+        self: this.#self,
+        replica: this.#replica,
+        host: this.#host,
+        recovered: this.#recovered,
+        statistics: this.#statistics,
+        clientConnections: this.#listener.sessions.size,
+        serverConnections: this.#peers.size,
+        uptimeMs: performance.now() - this.#startedAtMs,
+        scrub: this.#scrubber.last,
       },
-    };
+      systemClock(),
+    );
     session.answer(id, 'status', arrivedAtMs, { kind: 'status', ...body });
   }
 }
@@ -502,7 +473,3 @@ const refusalText: Readonly<Record<Refusal, string>> = {
   NOT_ENOUGH_REPLICAS: 'has fewer members in its chain than --min-replicas asks for',
   UNAVAILABLE: 'could not get a lease in time; the chain is being repaired',
 };
-
-function viewOf({ clusterId, generation, epoch, members }: Configuration): View {
-  return { clusterId, generation, epoch, members };
-}

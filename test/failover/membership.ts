@@ -93,7 +93,7 @@ export async function spares(t: ExecutionContext, deployment: Deployment): Promi
       return members.length === 3 && !members.includes(address);
     });
   }
-  const expected = [2, 4, 5].map(deployment.address);
+  const expected = [2, 4, 5].map((number) => deployment.address(number));
   t.deepEqual([...chain.newest.members].sort(), expected.sort());
   done.abort();
   const seen = await history;
@@ -112,11 +112,14 @@ export async function someReturn(
   let seen: HistoryOp[] = [];
   for (const [round, subset] of subsets.entries()) {
     const done = new AbortController();
-    const history = loadUntil(deployment, done.signal, `round${round}`);
+    const history = loadUntil(deployment, done.signal, { label: `round${round}` });
     await answered(deployment, `before${round}`);
-    await Promise.all(all.map(deployment.kill));
-    await Promise.all(subset.map(deployment.start));
-    const expected = subset.map(deployment.address).sort().join();
+    await Promise.all(all.map((number) => deployment.kill(number)));
+    await Promise.all(subset.map((number) => deployment.start(number)));
+    const expected = subset
+      .map((number) => deployment.address(number))
+      .sort()
+      .join();
     await deployment.chain.until(`only ${subset.join()}`, ({ members }) => {
       return [...members].sort().join() === expected;
     });
@@ -134,13 +137,12 @@ export async function someReturn(
 export async function loadUntil(
   deployment: Deployment,
   signal: AbortSignal,
-  label = 'load',
+  { label = 'load', valueBytes = 0 } = {},
 ): Promise<HistoryOp[]> {
   const seen: HistoryOp[] = [];
   for (let part = 0; part === 0 || !signal.aborted; part++) {
-    seen.push(
-      ...(await deployment.workload({ ...load, label: `${label}.${part}`, durationMs: 1_500 })),
-    );
+    const options = { ...load, valueBytes, label: `${label}.${part}`, durationMs: 1_500 };
+    seen.push(...(await deployment.workload(options)));
   }
   return seen;
 }

@@ -41,10 +41,10 @@ async function membersLost(
   ensemble: Ensemble,
 ): Promise<HistoryOp[]> {
   const before = deployment.chain.newest;
-  let isOver = false;
+  const over = new AbortController();
   const loads = (async () => {
     const histories: HistoryOp[][] = [];
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const label = `member-${histories.length}`;
       histories.push(await deployment.workload({ ...load, label, durationMs: 4_000 }));
     }
@@ -73,7 +73,7 @@ async function membersLost(
   const after = await deployment.sessionOf(1, elsewhere.port);
   t.log(`its session was ${after.id === session ? 'taken along' : 'replaced by another'}`);
 
-  isOver = true;
+  over.abort();
   const seen = await loads;
   const unanswered = seen.filter(({ outcome }) => outcome !== 'ok');
   t.deepEqual(unanswered, [], 'every op is answered');

@@ -1,5 +1,5 @@
 /** A chain in this process: it serves, survives each server's crash, keeps its data, and rebuilds a lost one. */
-import { rm } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { BadRequestError, ClosedError } from '../../src/errors.js';
@@ -222,6 +222,28 @@ test.serial(
     t.true(chain.log.some((line) => line.includes('snapshot installed')));
     await assertTablesEqual(t, chain, 1);
     t.deepEqual(chain.halts, []);
+  },
+);
+
+test.serial(
+  'D3: the first of three is damaged at the start of all: it does not hold up the others, and is back as another',
+  async (t) => {
+    const dataPath = await temporaryDirectory(t);
+    const first = await startChain(t, { dataPath });
+    await fill(first.client, 100, 1_000);
+    await first.client.close();
+    await first.cluster.stop();
+    const path = join(dataPath, 'server-1', 'meta.json');
+    const meta = await readFile(path);
+    meta[meta.length >> 1] = (meta[meta.length >> 1] as number) ^ 1;
+    await writeFile(path, meta);
+    const again = await startChain(t, { dataPath });
+    t.true(again.cluster.isRunning(1));
+    const { lines } = again.watch;
+    const line = lines.find((each) => each.includes('comes back as a new server'));
+    t.regex(line ?? lines.join('\n'), /data is kept in \S+server-1\.damaged-/);
+    await assertTablesEqual(t, again, 100);
+    t.deepEqual(again.halts, []);
   },
 );
 

@@ -7,7 +7,7 @@ import { missingZooKeeper } from '../support/zookeeper.js';
 
 const test = serialTestUnless(await missingZooKeeper());
 
-test('without its /chain a server refuses; recover makes its data the new truth', async (t) => {
+test('Z6: without its /chain a server refuses; recover makes its data the new truth', async (t) => {
   const deployment = await deployProcesses();
   try {
     await startChain(deployment, 3);
@@ -61,7 +61,7 @@ test('without its /chain a server refuses; recover makes its data the new truth'
   }
 });
 
-test('a server whose writes the recovered history lacks takes its table anew', async (t) => {
+test('Z6: a server whose writes the recovered history lacks takes its table anew', async (t) => {
   const deployment = await deployProcesses();
   try {
     await startChain(deployment, 2);

@@ -55,7 +55,7 @@ scenario(
     const lastSeq = Number(opIds.at(-1)?.split('-')[1]);
     while ((await client.status(deployment.address(1))).durableSeq < lastSeq) await sleep(5);
     t.is(chain.newest.members.length, 3, 'nobody was suspected meanwhile');
-    await Promise.all([1, 2, 3].map(deployment.kill));
+    await Promise.all([1, 2, 3].map((number) => deployment.kill(number)));
 
     const { epoch } = chain.newest;
     await Promise.all([deployment.start(2), deployment.start(3)]);

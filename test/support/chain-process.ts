@@ -8,7 +8,7 @@ import { EntryLog } from '../../src/replica/entry-log.js';
 import type { Effect, Event, ReadRequest, WriteRequest } from '../../src/replica/events.js';
 import { Replica } from '../../src/replica/replica.js';
 import { type Instant, timingOf } from '../../src/replica/timing.js';
-import { StateComparison } from '../../src/server/state-comparison.js';
+import { StateComparison } from '../../src/server/integrity/state-comparison.js';
 import type { ChainWorld } from './chain.js';
 import type { ClientReadRecord, ClientWriteRecord } from './chain-checks.js';
 import { anyKey, applyTo, copyTable, seal, type SimDisk, type SimTable } from './chain-disk.js';

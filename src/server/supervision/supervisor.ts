@@ -31,16 +31,16 @@ export interface SupervisorHost<L extends Life> {
   /** For lines: whose lives these are. */
   readonly address: string;
   /** Throws typed errors; the data is not open any more then. */
-  start(): Promise<L>;
-  room(): Promise<Room>;
+  readonly start: () => Promise<L>;
+  readonly room: () => Promise<Room>;
   /** Takes its time, for in a full outage all come back at once. */
-  lastChain(signal: AbortSignal): Promise<LastChain>;
+  readonly lastChain: (signal: AbortSignal) => Promise<LastChain>;
   /** Moves all data away, together with the server's name; answers where it is now. */
-  setDataAside(): Promise<string>;
-  onLine(line: string): void;
-  nowMs(): number;
+  readonly setDataAside: () => Promise<string>;
+  readonly onLine: (line: string) => void;
+  readonly nowMs: () => number;
   /** Resolves after this time, or when the signal fires. */
-  pause(ms: number, signal: AbortSignal): Promise<void>;
+  readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
 /** up: a server runs. The other two say what the next one waits for. */

@@ -147,6 +147,6 @@ test.serial('D4: asked to stop while it waits for room', async (t) => {
   const stopped = load.stop();
   await chain.servers[0]?.leave();
   t.is(await chain.servers[0]?.ended, undefined);
-  client.close();
+  await client.close();
   await stopped;
 });

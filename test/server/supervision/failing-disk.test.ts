@@ -62,7 +62,7 @@ test.serial('D5: a sync in the background fails once: the end as well', async (t
   t.is(seen.failures, 1);
   t.is(reason?.code, 'STORAGE');
   t.true(load.done.size > 0);
-  client.close();
+  await client.close();
   await load.stop();
 });
 

@@ -121,7 +121,7 @@ for (const [what, chain, reason] of [
   ['garbage in /chain', 'garbage', /cannot be read/],
 ] as const) {
   test(`${what}: nobody is known; a chain that comes meanwhile counts`, async (t) => {
-    const first = ask({}, chain as string);
+    const first = ask({}, chain);
     if (chain === undefined) first.coordination.deleteChain();
     first.come(memberOf('b'));
     t.true(await first.isWaiting());
@@ -130,7 +130,7 @@ for (const [what, chain, reason] of [
     t.deepEqual(found.others, []);
     t.regex(found.reason, reason);
 
-    const second = ask({}, chain as string);
+    const second = ask({}, chain);
     if (chain === undefined) second.coordination.deleteChain();
     second.come(memberOf('b'));
     t.true(await second.isWaiting());

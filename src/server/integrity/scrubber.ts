@@ -5,12 +5,12 @@
  * A pass over B bytes takes about B / bytesPerSecond seconds, and never more than half of the interval:
  * with more data than that it reads faster. One pass at a time.
  */
-import { AbortedError, CatenaError, StorageError } from '../errors.js';
-import { scrubBytesPerSecond } from '../limits.js';
-import { scrub, type ScrubResult } from '../log/scrub.js';
-import type { Logger } from '../logger.js';
-import type { ScrubStatus } from '../protocol/status.js';
-import type { Recovered } from './recovery.js';
+import { AbortedError, CatenaError, StorageError } from '../../errors.js';
+import { scrubBytesPerSecond } from '../../limits.js';
+import { scrub, type ScrubResult } from '../../log/scrub.js';
+import type { Logger } from '../../logger.js';
+import type { ScrubStatus } from '../../protocol/status.js';
+import type { Recovered } from '../recovery.js';
 
 export interface ScrubberOptions {
   /** 0: never. */

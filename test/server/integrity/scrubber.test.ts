@@ -2,21 +2,21 @@
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
-import { MemoryCoordination } from '../../src/coordination/memory.js';
+import { MemoryCoordination } from '../../../src/coordination/memory.js';
 import {
   AbortedError,
   BadRequestError,
   type CatenaError,
   DataDamagedError,
   StorageError,
-} from '../../src/errors.js';
-import { scrubBytesPerSecond } from '../../src/limits.js';
-import type { ScrubResult } from '../../src/log/scrub.js';
-import { silentLogger } from '../../src/logger.js';
-import { Scrubber } from '../../src/server/scrubber.js';
-import { CatenaServer } from '../../src/server/server.js';
-import { checkOptions, type ServerOptions } from '../../src/server/server-options.js';
-import { cluster, freePorts, RawClient, temporaryDirectory, until } from './support.js';
+} from '../../../src/errors.js';
+import { scrubBytesPerSecond } from '../../../src/limits.js';
+import type { ScrubResult } from '../../../src/log/scrub.js';
+import { silentLogger } from '../../../src/logger.js';
+import { Scrubber } from '../../../src/server/integrity/scrubber.js';
+import { CatenaServer } from '../../../src/server/server.js';
+import { checkOptions, type ServerOptions } from '../../../src/server/server-options.js';
+import { cluster, freePorts, RawClient, temporaryDirectory, until } from '../support.js';
 
 const hourMs = 3_600_000;
 

@@ -1,7 +1,10 @@
 /** What a server does with a hash that its predecessor claims: the three cases, and the waiting one. */
 import test from 'ava';
-import { InvariantError } from '../../src/errors.js';
-import { type StateClaim, StateComparison } from '../../src/server/state-comparison.js';
+import { InvariantError } from '../../../src/errors.js';
+import {
+  type StateClaim,
+  StateComparison,
+} from '../../../src/server/integrity/state-comparison.js';
 
 interface Setup {
   readonly comparison: StateComparison;

@@ -3,11 +3,11 @@
  * on, and ends the server at the first bit that nobody wrote.
  */
 import test from 'ava';
-import { type CatenaError, InvariantError } from '../../src/errors.js';
-import { memoryCheckBytesPerSecond, memoryCheckSliceBytes } from '../../src/limits.js';
-import { silentLogger } from '../../src/logger.js';
-import { Machine } from '../../src/machine/machine.js';
-import { MemoryCheck } from '../../src/server/memory-check.js';
+import { type CatenaError, InvariantError } from '../../../src/errors.js';
+import { memoryCheckBytesPerSecond, memoryCheckSliceBytes } from '../../../src/limits.js';
+import { silentLogger } from '../../../src/logger.js';
+import { Machine } from '../../../src/machine/machine.js';
+import { MemoryCheck } from '../../../src/server/integrity/memory-check.js';
 
 const intervalMs = 60_000;
 const valueBytes = 1_000;

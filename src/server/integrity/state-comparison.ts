@@ -4,9 +4,9 @@
  *
  * Invariant: a state that differs is never reported as equal, and ends this server (P8).
  */
-import type { Member } from '../coordination/configuration.js';
-import { InvariantError } from '../errors.js';
-import type { Machine } from '../machine/machine.js';
+import type { Member } from '../../coordination/configuration.js';
+import { InvariantError } from '../../errors.js';
+import type { Machine } from '../../machine/machine.js';
 
 export interface StateClaim {
   readonly seq: number;

@@ -6,10 +6,10 @@
  * A pass goes on in slices of `memoryCheckSliceBytes`, with a pause behind each, at
  * `memoryCheckBytesPerSecond`; it holds no memory, and changes go on meanwhile. One pass at a time.
  */
-import { CatenaError, InvariantError } from '../errors.js';
-import { memoryCheckBytesPerSecond, memoryCheckSliceBytes } from '../limits.js';
-import type { Logger } from '../logger.js';
-import type { Machine } from '../machine/machine.js';
+import { CatenaError, InvariantError } from '../../errors.js';
+import { memoryCheckBytesPerSecond, memoryCheckSliceBytes } from '../../limits.js';
+import type { Logger } from '../../logger.js';
+import type { Machine } from '../../machine/machine.js';
 
 export interface MemoryCheckOptions {
   /** From the end of one pass to the beginning of the next. 0: never. */
