@@ -6,6 +6,7 @@ import type { ExecutionContext } from 'ava';
 import { checkStateHashes } from '../support/agreement.js';
 import type { Deployment } from '../support/deployment.js';
 import type { HistoryOp } from '../support/history.js';
+import type { WorkloadOptions } from '../support/workload.js';
 import { checkEveryMember, judge, startChain } from './scenarios.js';
 
 const load = { clients: 4, keys: 60, pauseMs: 2 };
@@ -137,11 +138,11 @@ export async function someReturn(
 export async function loadUntil(
   deployment: Deployment,
   signal: AbortSignal,
-  { label = 'load', valueBytes = 0 } = {},
+  { label = 'load', ...changed }: Partial<Omit<WorkloadOptions, 'connect'>> = {},
 ): Promise<HistoryOp[]> {
   const seen: HistoryOp[] = [];
   for (let part = 0; part === 0 || !signal.aborted; part++) {
-    const options = { ...load, valueBytes, label: `${label}.${part}`, durationMs: 1_500 };
+    const options = { ...load, ...changed, label: `${label}.${part}`, durationMs: 1_500 };
     seen.push(...(await deployment.workload(options)));
   }
   return seen;

@@ -168,7 +168,8 @@ scenario(
   async (t, deployment) => {
     await startChain(deployment, 3);
     const done = new AbortController();
-    const history = loadUntil(deployment, done.signal, load);
+    // Many, since all wait for the same syncs.
+    const history = loadUntil(deployment, done.signal, { ...load, clients: 64 });
     for (const [delayMs, count] of [
       [100, 20],
       [2_000, 3],

@@ -1,5 +1,6 @@
 /** A member whose disk takes nothing more (FAULTS D4, R10): it leaves without it, and nothing is lost by that. */
 import type { ExecutionContext } from 'ava';
+import { fenced } from '../../src/coordination/membership.js';
 import type { ChainWorld } from '../support/chain.js';
 import {
   configurationOf,
@@ -220,6 +221,28 @@ scenario(
     world.expire('A');
     world.start('B');
     t.true(world.settle(5_000, () => isChain(world, 'B')));
+  },
+);
+
+scenario(
+  'full-later-epoch',
+  'D4: the others have gone on to an epoch that the full one cannot adopt: they are not silent for that',
+  (world, t) => {
+    formed(world, 'A', 'B');
+    world.coordinator.cutOff.add('B');
+    world.fillDisk('B');
+    world.coordinator.force(
+      fenced(configurationOf(world), { configId: 'later', by: 'test', reason: 'test' }),
+    );
+    world.flush();
+    t.is(world.at('A').configuration?.epoch, 3);
+    world.coordinator.cutOff.add('A');
+    world.settle(600);
+    t.false(world.at('B').hasLeft, 'A is heard, though in another epoch');
+    world.coordinator.cutOff.delete('B');
+    t.true(world.settle(500, () => world.at('B').hasLeft));
+    t.is(membersOf(world), 'A1', 'left to A, which lives');
+    t.deepEqual(configurationOf(world).left, [world.at('B').member]);
   },
 );
 
