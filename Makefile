@@ -38,6 +38,14 @@ demo: build ## a scripted tour on real ZooKeeper: kill -9 of the head, reads, wr
 bench: build ## throughput and latency of a chain of three, and of its parts
 	@node dist/bench/chain.js $(ARGS)
 
+.PHONY: bench-recovery
+bench-recovery: build ## disk use and restart time after many puts (some minutes)
+	@node dist/bench/recovery.js $(ARGS)
+
+.PHONY: bench-join
+bench-join: build ## what a joiner that is sent 1 GiB costs the chain's clients (some minutes)
+	@node dist/bench/join.js $(ARGS)
+
 .PHONY: format
 format: node_modules/.package-lock.json ## formats everything
 	@npx biome format --write .

@@ -6,24 +6,12 @@
 import { ChainWorld } from './chain.js';
 import { must } from './chain-checks.js';
 import type { SimProcess } from './chain-process.js';
-
-type Random = (limit: number) => number;
+import { type Random, randomFrom } from './random.js';
 
 export interface WalkOptions {
   readonly seed: number;
   readonly steps: number;
   readonly traced?: boolean;
-}
-
-/** mulberry32: small, and good enough to draw steps. */
-function randomFrom(seed: number): Random {
-  let state = seed >>> 0;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * limit);
-  };
 }
 
 interface Action {

@@ -15,7 +15,8 @@ import { silentLogger } from '../../src/logger.js';
 import { fourLetterWord } from './zookeeper.js';
 
 const sessionTimeoutMs = 6_000;
-const connectionLoss = -4;
+/** Connection lost, timed out, session over: nobody answered, and the next session may be answered. */
+const unanswered: readonly number[] = [-4, -7, codes.invalidState, codes.sessionExpired];
 const pollMs = 20;
 
 export interface ServerNodeRead {
@@ -114,7 +115,7 @@ export class Operator {
   async ask(request: Request): Promise<Answer> {
     while (!this.#closed) {
       const reply = await this.#session.request(request);
-      if (reply.kind === 'answered' && reply.code !== connectionLoss) return reply;
+      if (reply.kind === 'answered' && !unanswered.includes(reply.code)) return reply;
       await sleep(pollMs);
     }
     throw new Error('the test is over');
