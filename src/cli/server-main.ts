@@ -16,11 +16,11 @@ import type { Disk } from '../log/disk.js';
 import { createLogger, type LogLevel } from '../logger.js';
 import { formatAddress, parseAddress, parseAddresses } from '../protocol/address.js';
 import { embeddedServersMax, startEmbeddedCluster } from '../server/embedded.js';
-import { carryOutRecovery, planRecovery, type RecoveryPlan } from '../server/operator-recovery.js';
 import { superviseServer } from '../server/supervision/supervised-server.js';
 import { optionRanges, replicasDefault, reviveGraceMsDefault } from '../server/server-options.js';
 import { sizeText } from '../text.js';
 import { releaseText } from './release.js';
+import { runRecover } from './recover.js';
 import { runRestore } from './restore.js';
 
 /** Exit codes, documented in `--help` and the README. */
@@ -55,7 +55,8 @@ Options
 recover: when a server refuses to start because ZooKeeper's state does not fit its data. Makes the
 data in DIR the whole truth, as a new generation; says what may be lost, and does it with --yes.
 Refuses while /chain is at least as new as the data, unless --discard-later-chain says that the
-servers of that chain will never come back.
+servers of that chain will never come back; and with a server that was no member of the last chain it knows of,
+unless --non-member says that no member is left.
 
 restore: makes DIR, absent or empty, the data of a new server that founds a new cluster with a backup of
 'kv-client backup'. The whole file is verified before anything is changed; --check does only that. Start that
@@ -98,6 +99,7 @@ function parse(argv: string[]): Arguments {
         yes: flag,
         check: flag,
         'discard-later-chain': flag,
+        'non-member': flag,
         help: flag,
         version: flag,
       },
@@ -132,7 +134,7 @@ async function main(argv: string[], surroundings: Surroundings): Promise<number>
     process.stdout.write(`${releaseText()}\n`);
     return exitCode.done;
   }
-  if (parsed.positionals[0] === 'recover') return runRecover(parsed);
+  if (parsed.positionals[0] === 'recover') return recoverCluster(parsed);
   if (parsed.positionals[0] === 'restore') {
     const operands = parsed.positionals.slice(1);
     const dataPath = textOf(values['data']);
@@ -148,7 +150,7 @@ async function main(argv: string[], surroundings: Surroundings): Promise<number>
   return values['embedded'] === true ? runEmbedded(parsed) : runServer(parsed, surroundings);
 }
 
-async function runRecover({ values, positionals }: Arguments): Promise<number> {
+async function recoverCluster({ values, positionals }: Arguments): Promise<number> {
   const [, zookeeper, ...rest] = positionals;
   const dataPath = textOf(values['data']);
   if (zookeeper === undefined || dataPath === undefined || rest.length > 0) {
@@ -159,39 +161,15 @@ async function runRecover({ values, positionals }: Arguments): Promise<number> {
   const connectString = parseAddresses(zookeeper).map(formatAddress).join(',');
   const { cluster, logger } = commonOptions(values, 'recover');
   const coordinator = (await zooKeeperCoordinators(connectString, cluster, logger))();
-  coordinator.start({ onChain: () => {}, onServers: () => {}, onSession: () => {} });
-  try {
-    const discardLater = values['discard-later-chain'] === true;
-    const plan = await planRecovery(dataPath, coordinator, discardLater);
-    process.stdout.write(recoveryText(plan));
-    if (values['yes'] !== true) {
-      process.stdout.write('Nothing was changed. To do it, run the same command with --yes.\n');
-      return exitCode.done;
-    }
-    await carryOutRecovery(plan, coordinator);
-    process.stdout.write(`Done. Start this server now; the others join it.\n`);
-    return exitCode.done;
-  } finally {
-    await coordinator.close();
-  }
-}
-
-function recoveryText({ configuration, lastKnown, ...data }: RecoveryPlan): string {
-  const others = lastKnown.members.filter(
-    ({ serverId }) => serverId !== configuration.members[0]?.serverId,
-  );
-  const isMember = others.length < lastKnown.members.length;
-  const loss = isMember
-    ? 'This server was a member of the last chain that it knows of, so it holds every write that\n' +
-      'was acknowledged up to then. Lost is what a later chain acknowledged without it.'
-    : 'This server was NOT a member of the last chain that it knows of. Writes that were\n' +
-      'acknowledged since it was removed are lost, unless a member is recovered instead.';
-  return (
-    `Data: ${data.keys} keys, log to ${data.lastSeq}, known committed to ${data.commitSeq}.\n` +
-    `Last known: epoch ${lastKnown.epoch}, ${lastKnown.members.map((member) => member.address).join(' > ')}.\n` +
-    `${loss}\n` +
-    `New: generation ${configuration.generation}, epoch ${configuration.epoch}, this server alone.\n`
-  );
+  const permissions = {
+    discardLater: values['discard-later-chain'] === true,
+    nonMember: values['non-member'] === true,
+  };
+  const isConfirmed = values['yes'] === true;
+  await runRecover({ dataPath, permissions, isConfirmed }, coordinator, (text) => {
+    process.stdout.write(text);
+  });
+  return exitCode.done;
 }
 
 async function runServer(

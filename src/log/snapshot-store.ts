@@ -50,10 +50,9 @@ export class SnapshotStore {
 
   /**
    * Begins a snapshot; several may be under way. When `finish` of it resolves it is durable and the
-   * newest, and older ones are gone. InvariantError, here or from `finish`, if a newer one is there.
+   * newest, and older ones are gone. `finish` rejects with InvariantError if a newer one is there then.
    */
   async create(meta: SnapshotMeta | LogBase): Promise<SnapshotWriter> {
-    await this.#assertNewest(meta.seq);
     const path = join(this.#directory, snapshotFileName(meta.seq));
     const writer = await createSnapshotFile({
       disk: this.#disk,

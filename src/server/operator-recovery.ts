@@ -27,15 +27,23 @@ export interface RecoveryPlan {
   readonly chain: ChainRead;
 }
 
+/** What an operator may only do by saying so. */
+export interface RecoveryPermissions {
+  /** Give up a chain that is as new as the data, or newer. */
+  readonly discardLater?: boolean;
+  /** Recover with a server that need not have every acknowledged write. */
+  readonly nonMember?: boolean;
+}
+
 /**
  * Looks at the data and at ZooKeeper; changes nothing. Throws RefusedToStartError if the data never
- * belonged to a cluster, `/chain` is another cluster's, or (unless `discardLater`) it is as new as the
- * data or newer; StorageError, DataDamagedError, CoordinationError.
+ * belonged to a cluster, `/chain` is another cluster's, or (unless permitted) it is as new as the data
+ * or newer, or the server was no member of the chain it last knew; StorageError, DataDamagedError, CoordinationError.
  */
 export async function planRecovery(
   dataPath: string,
   coordinator: Coordinator,
-  discardLater: boolean,
+  { discardLater = false, nonMember = false }: RecoveryPermissions = {},
 ): Promise<RecoveryPlan> {
   await checkExistingDataPath(dataPath);
   const found = await recover(dataPath, { onDurable: () => {}, onFatal: () => {} });
@@ -61,6 +69,14 @@ export async function planRecovery(
     throw new RefusedToStartError(
       `/chain fits this data or is newer: epoch ${current.epoch}, ${chain}. Start those servers; what they ` +
         'acknowledged would be lost. If none of them ever comes back, say --discard-later-chain',
+    );
+  }
+  const isMember = lastKnown.members.some((member) => member.serverId === serverId);
+  if (!isMember && !nonMember) {
+    const members = lastKnown.members.map((member) => member.address).join(' > ');
+    throw new RefusedToStartError(
+      `the server of ${dataPath} was no member of the last chain that it knows of, ${members}: what that chain ` +
+        'acknowledged without it would be lost. Recover one of those; if none of them is left, say --non-member',
     );
   }
   const address =

@@ -36,7 +36,8 @@ test('the newest is read back, older ones are gone, an aborted one was never the
   await writer.write(Buffer.from('x'));
   await writer.abort();
   await t.throwsAsync(writer.write(Buffer.from('y')), { instanceOf: InvariantError });
-  await t.throwsAsync(store.create({ seq: 8, epoch: 2 }), { instanceOf: InvariantError });
+  const older = await store.create({ seq: 8, epoch: 2 });
+  await t.throwsAsync(older.finish(), { instanceOf: InvariantError });
   t.deepEqual(disk.paths(), [`${directory}/${'9'.padStart(16, '0')}.snapshot`]);
   disk.crash();
   const again = await openStore(disk);

@@ -177,7 +177,7 @@ test('Z7: recover goes over garbage in /chain, by its version, and begins a gene
   const { writes } = trouble;
   const operator = service.coordinator();
   operator.start({ onChain() {}, onServers() {}, onSession() {} });
-  const plan = await planRecovery(trouble.dataPath(0), operator, false);
+  const plan = await planRecovery(trouble.dataPath(0), operator);
   t.is(plan.configuration.generation, 2);
   t.is(plan.lastSeq, 2, 'the no-op of the epoch, and the put');
   t.is(service.backup().chain?.data, 'garbage {', 'a plan changes nothing');

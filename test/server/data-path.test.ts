@@ -42,13 +42,13 @@ test('recover with a mistyped data path makes nothing there', async (t) => {
   const coordinator = new MemoryCoordination().coordinator();
   coordinator.start({ onChain: () => {}, onServers: () => {}, onSession: () => {} });
   const missing = join(directory, 'mistyped');
-  await t.throwsAsync(planRecovery(missing, coordinator, false), {
+  await t.throwsAsync(planRecovery(missing, coordinator), {
     instanceOf: RefusedToStartError,
     message: `--data ${missing} does not exist; name the data directory of a server`,
   });
   const other = join(directory, 'photos');
   await mkdir(other);
-  await t.throwsAsync(planRecovery(other, coordinator, false), {
+  await t.throwsAsync(planRecovery(other, coordinator), {
     instanceOf: RefusedToStartError,
     message: /photos holds no data of a server/,
   });
