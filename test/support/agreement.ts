@@ -6,7 +6,7 @@ import type { Deployment } from './deployment.js';
 /** At the same applied op every member has the same state. Answers what they said. */
 export async function checkStateHashes(
   t: ExecutionContext,
-  deployment: Deployment,
+  deployment: Pick<Deployment, 'chain'>,
 ): Promise<ServerStatus[]> {
   const { members } = deployment.chain.newest;
   const client = await connect({ servers: members });
