@@ -79,11 +79,12 @@ export class Admission {
     sender.state = 'snapshot';
     this.#replication.senders.add(sender);
     this.#core.note('info', 'sending a snapshot to a learner', { learner: link.peer.serverId });
-    // Never wipe what may have been acked: the snapshot reaches at least as far as what is common.
+    // Never wipe what may have been acked: the snapshot reaches at least as far as what is common. Nor what is
+    // committed, where it is so far back that only its epochs were forgotten and nothing seems common.
     this.#core.emit({
       kind: 'send-snapshot',
       link: link.id,
-      afterSeq: common,
+      afterSeq: Math.max(common, Math.min(body.commit, log.commit)),
       partial: body.partial,
     });
   }

@@ -170,7 +170,9 @@ export class Reconfiguration {
     // Its id is random, so the peer has it from `/chain`, where only our write can have put it: that one was done.
     // Who could not know this while ZooKeeper is out of its reach would be removed for its silence in that epoch.
     const isWritten = own?.configuration.epoch === epoch && this.#misfit.current === undefined;
-    if (isWritten && !this.#core.leaving) {
+    // One that another has followed already says nothing new, and next to that one would look old.
+    const isPassed = (this.#core.adopting?.epoch ?? 0) > epoch;
+    if (isWritten && !isPassed && !this.#core.leaving) {
       this.#onFound(own.configuration, (own.version ?? -1) + 1);
       return;
     }

@@ -143,3 +143,27 @@ test('the generation that recover begins is one that running servers of the old 
   t.is(driver.replica.role, 'learner');
   t.is(driver.replica.configuration?.generation, 2);
 });
+
+test('a peer in the own epoch that was passed over meanwhile does not make /chain look old', (t) => {
+  const driver = running();
+  driver.step({ kind: 'dial-failed', target: memberOf('C1'), why: 'refused' });
+  driver.pass(20);
+  const [own] = driver.of('propose');
+  t.is(own?.configuration.epoch, 6);
+  driver.step({ kind: 'proposed', outcome: 'unknown' });
+  // It was written, and followed by another one, before this server could read it.
+  show(driver, chainOf(7, 'A1 B1'), 9);
+  t.is(driver.of('persist').length, 1);
+  const { configId = '' } = own?.configuration ?? {};
+  driver.step({
+    kind: 'message',
+    link: 1,
+    message: { epoch: 6, configId, body: { kind: 'ping' } },
+  });
+  t.deepEqual(driver.of('note'), []);
+  driver.step({ kind: 'persisted' });
+  t.is(driver.replica.configuration?.epoch, 7);
+  driver.step({ kind: 'dial-failed', target: memberOf('A1'), why: 'refused' });
+  driver.pass(20);
+  t.is(driver.of('propose')[0]?.configuration.epoch, 8, 'at once');
+});

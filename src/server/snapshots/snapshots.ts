@@ -74,6 +74,10 @@ export class Snapshots {
       log,
       checkpoints: this.#checkpoints,
       tableBytes: () => host.machine().table.bytes,
+      epochAt: (seq) => {
+        const last = replica.runsUpTo(seq).at(-1);
+        return last?.lastSeq === seq ? last.epoch : 0;
+      },
       onLine: (line) => host.onLine(line),
     });
     this.#intake = new SnapshotIntake({

@@ -3,8 +3,8 @@
  * the socket takes it, so that it costs neither memory nor the table's time. After a broken connection
  * it goes on with the chunk that the learner lacks.
  *
- * Invariant: what is sent covers at least `afterSeq` (what the learner has that may have been acked),
- * and the log behind it is kept (`neededSeq`) until the learner is fed from it.
+ * Invariant: what is sent is of this server's present history, covers at least `afterSeq` (what the learner has
+ * that may have been acked), and the log behind it is kept (`neededSeq`) as long as it may be gone on with.
  */
 import type { Configuration } from '../../coordination/configuration.js';
 import type { SegmentedLog } from '../../log/segmented-log.js';
@@ -24,6 +24,8 @@ export interface SnapshotSourceHost {
   readonly checkpoints: Checkpoints;
   /** Bytes of log that a learner may be fed instead of a newer snapshot. */
   tableBytes(): number;
+  /** The epoch of the op in this server's history; 0 if it has none there, or has forgotten its epoch. */
+  epochAt(seq: number): number;
   onLine(line: string): void;
 }
 
@@ -45,31 +47,26 @@ interface OpenSnapshot {
   expiry: NodeJS.Timeout | undefined;
 }
 
-interface Transfer {
-  readonly seq: number;
-  readonly progress: TransferProgress;
-}
-
 export class SnapshotSource {
   readonly #host: SnapshotSourceHost;
   readonly #open = new Map<string, OpenSnapshot>();
-  readonly #transfers = new Map<LinkId, Transfer>();
+  readonly #transfers = new Map<LinkId, TransferProgress>();
   #closed = false;
 
   constructor(host: SnapshotSourceHost) {
     this.#host = host;
   }
 
-  /** The first seq that the learners which are being sent a snapshot will want from the log. */
+  /** The first seq that learners will want from the log behind a snapshot that they are, or were just, sent. */
   get neededSeq(): number {
     let needed = Number.POSITIVE_INFINITY;
-    for (const { seq } of this.#transfers.values()) needed = Math.min(needed, seq + 1);
+    for (const { metadata } of this.#open.values()) needed = Math.min(needed, metadata.seq + 1);
     return needed;
   }
 
   /** Of the transfer over this link, if there is one. */
   statusOf(link: LinkId): TransferStatus | undefined {
-    return this.#transfers.get(link)?.progress.status;
+    return this.#transfers.get(link)?.status;
   }
 
   /** Resolves to the seq that was sent; undefined if the link was closed before the end. */
@@ -81,12 +78,12 @@ export class SnapshotSource {
     const source = await this.#choose(request);
     const { reader, metadata } = source;
     const { seq, id, runs, keys, stateHash } = metadata;
-    const first = request.partial?.id === id ? request.partial.chunks : 0;
+    const first = chunksOf(request.partial, id, reader.count);
     const learner = `server ${link.peer.serverId.slice(0, 8)}`;
     const progress = new TransferProgress(`sends ${learner} a snapshot`, reader.bytes, (line) =>
       this.#host.onLine(line),
     );
-    this.#transfers.set(link.id, { seq, progress });
+    this.#transfers.set(link.id, progress);
     const send = (body: SnapshotBody): void =>
       link.connection.send(encodePeer({ epoch, configId, body }));
     try {
@@ -123,12 +120,15 @@ export class SnapshotSource {
 
   /** The file that the learner has a part of, or the newest, or one taken for it now. */
   async #choose({ afterSeq, partial }: SnapshotRequest): Promise<OpenSnapshot> {
+    const { checkpoints, log, tableBytes, epochAt } = this.#host;
     const known = partial === undefined ? undefined : this.#open.get(partial.id);
-    if (known !== undefined && known.metadata.seq >= afterSeq) return hold(known);
-    const { checkpoints, log } = this.#host;
+    if (known !== undefined && known.metadata.seq >= afterSeq) {
+      // It may be of a history that was given up since; or of an epoch that is forgotten, which no ack could name.
+      if (epochAt(known.metadata.seq) === known.metadata.epoch) return hold(known);
+    }
     const { seq } = checkpoints.newest;
-    const isOld = log.bytesAfter(seq) > this.#host.tableBytes() + logBytesMin;
-    if (seq === 0 || seq < afterSeq || isOld) await checkpoints.take();
+    const isOld = epochAt(seq) === 0 || log.bytesAfter(seq) > tableBytes() + logBytesMin;
+    if (seq < afterSeq || isOld) await checkpoints.take();
     const reader = await this.#host.store.newest();
     if (reader === undefined) throw new Error('no snapshot could be taken');
     const metadata = parseMetadata(reader.meta);
@@ -138,8 +138,10 @@ export class SnapshotSource {
     }
     const open = this.#open.get(metadata.id);
     if (open !== undefined) {
+      // Held at once: its time may run out while the other one is closed.
+      hold(open);
       await reader.close();
-      return hold(open);
+      return open;
     }
     const fresh: OpenSnapshot = { reader, metadata, users: 1, expiry: undefined };
     this.#open.set(metadata.id, fresh);
@@ -159,6 +161,11 @@ export class SnapshotSource {
     );
     source.expiry.unref();
   }
+}
+
+/** How many chunks of the file `id` the learner has, as far as that can be. */
+function chunksOf(partial: PartialSnapshot | undefined, id: string, count: number): number {
+  return partial?.id === id && partial.chunks <= count ? partial.chunks : 0;
 }
 
 function hold(source: OpenSnapshot): OpenSnapshot {

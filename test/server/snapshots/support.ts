@@ -13,6 +13,7 @@ import {
   type SnapshotOffer,
   type Stamped,
 } from '../../../src/protocol/peer-messages.js';
+import { EpochRuns } from '../../../src/replica/epoch-runs.js';
 import type { Event } from '../../../src/replica/events.js';
 import type { Replica } from '../../../src/replica/replica.js';
 import type { PeerLink } from '../../../src/server/peer-network.js';
@@ -68,6 +69,7 @@ export async function startSource(machine: Machine) {
     log,
     checkpoints,
     tableBytes: () => machine.table.bytes,
+    epochAt: (seq) => new EpochRuns(ends).epochAt(seq),
     onLine: (line) => lines.push(line),
   });
   return { disk, store, log, checkpoints, source, failures, lines, ends };
