@@ -120,15 +120,16 @@ export class SnapshotSource {
 
   /** The file that the learner has a part of, or the newest, or one taken for it now. */
   async #choose({ afterSeq, partial }: SnapshotRequest): Promise<OpenSnapshot> {
-    const { checkpoints, log, tableBytes, epochAt } = this.#host;
+    const { checkpoints, log } = this.#host;
     const known = partial === undefined ? undefined : this.#open.get(partial.id);
     if (known !== undefined && known.metadata.seq >= afterSeq) {
       // It may be of a history that was given up since; or of an epoch that is forgotten, which no ack could name.
-      if (epochAt(known.metadata.seq) === known.metadata.epoch) return hold(known);
+      if (this.#host.epochAt(known.metadata.seq) === known.metadata.epoch) return hold(known);
     }
     const { seq } = checkpoints.newest;
-    const isOld = epochAt(seq) === 0 || log.bytesAfter(seq) > tableBytes() + logBytesMin;
-    if (seq < afterSeq || isOld) await checkpoints.take();
+    const isKnown = seq > 0 && this.#host.epochAt(seq) > 0;
+    const isOld = log.bytesAfter(seq) > this.#host.tableBytes() + logBytesMin;
+    if (!isKnown || seq < afterSeq || isOld) await checkpoints.take();
     const reader = await this.#host.store.newest();
     if (reader === undefined) throw new Error('no snapshot could be taken');
     const metadata = parseMetadata(reader.meta);

@@ -36,7 +36,7 @@ test('a learner that claims more chunks than there are gets all of them', async 
 
 test('a part of a history that was given up since is not gone on with', async (t) => {
   const machine = machineWith(2_000);
-  const { source, ends } = await startSource(machine);
+  const { source, checkpoints, ends } = await startSource(machine);
   const target = await startIntake();
   const first = connectTo(target, 5);
   await source.send(first.sending, configuration, whole);
@@ -46,6 +46,7 @@ test('a part of a history that was given up since is not gone on with', async (t
   // The source took over another history meanwhile: its op 40 is of another epoch.
   put(machine, 9);
   ends.splice(0, ends.length, { epoch: 1, lastSeq: 10 }, { epoch: 9, lastSeq: 41 });
+  await checkpoints.take();
   const second = connectTo(target);
   t.is(await source.send(second.sending, configuration, { afterSeq: 10, partial }), 41);
   await target.until(() => target.installed.length > 0);
