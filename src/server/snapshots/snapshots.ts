@@ -74,10 +74,7 @@ export class Snapshots {
       log,
       checkpoints: this.#checkpoints,
       tableBytes: () => host.machine().table.bytes,
-      epochAt: (seq) => {
-        const last = replica.runsUpTo(seq).at(-1);
-        return last?.lastSeq === seq ? last.epoch : 0;
-      },
+      epochAt: (seq) => this.#epochAt(seq),
       onLine: (line) => host.onLine(line),
     });
     this.#intake = new SnapshotIntake({
@@ -159,10 +156,11 @@ export class Snapshots {
     await this.#checkpoints.stop();
     // Two tables need not fit into memory at once; a learner answers nobody.
     this.#host.setMachine(new Machine());
-    const { lastSeq } = new EpochRuns(offer.runs);
-    // Only a history that an operator's recovery gave up reaches further. It goes first: on disk the
-    // snapshot of the highest seq counts, and no log may lack its base.
-    if (this.#checkpoints.newest.seq > lastSeq) {
+    const { lastSeq, lastEpoch } = new EpochRuns(offer.runs);
+    // Only a history that an operator's recovery gave up reaches further, or is another one at the same seq. It goes
+    // first: on disk the snapshot of the highest seq counts, and no log may lack, or contradict, its base.
+    const { seq } = this.#checkpoints.newest;
+    if (seq > lastSeq || (seq === lastSeq && this.#epochAt(seq) !== lastEpoch)) {
       await log.reset({ seq: 0, epoch: 0 });
       await snapshots.removeAll();
     }
@@ -175,6 +173,12 @@ export class Snapshots {
     this.#host.catchUp.onSnapshot(lastSeq, reader.bytes);
     this.#installing = false;
     this.#host.resume({ kind: 'snapshot-installed', link, runs: offer.runs });
+  }
+
+  /** Of the op in this server's log or below it; 0 if there is none, or its epoch is forgotten. */
+  #epochAt(seq: number): number {
+    const last = this.#host.replica.runsUpTo(seq).at(-1);
+    return last?.lastSeq === seq ? last.epoch : 0;
   }
 }
 

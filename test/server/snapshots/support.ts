@@ -112,7 +112,12 @@ export async function startIntake() {
 
 export type Intake = Awaited<ReturnType<typeof startIntake>>;
 
-function onPayloads(intake: SnapshotIntake, link: PeerLink, payloads: readonly Buffer[]): void {
+/** As the shell does with what arrives on a link. */
+export function onPayloads(
+  intake: Pick<SnapshotIntake, 'holdBack' | 'receive'>,
+  link: PeerLink,
+  payloads: readonly Buffer[],
+): void {
   if (intake.holdBack(link, payloads)) return;
   const [first, ...rest] = payloads;
   if (first === undefined) return;
