@@ -326,6 +326,7 @@ export class ReplicaHost {
       case 'role':
         this.#checkCongestion();
         this.#reportCatchUp(effect.role);
+        this.snapshots.onRole(effect.role);
         this.#comparison.reset();
         return events.onRole(effect.role, effect.configuration, effect.reason);
       case 'note':

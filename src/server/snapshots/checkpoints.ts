@@ -70,8 +70,7 @@ export class Checkpoints {
     const { log } = this.#host;
     const { seq } = this.#newest;
     const hasNews = this.#host.machine().appliedSeq > seq;
-    const isDue = log.bytesAfter(seq) > this.#usualBytes && performance.now() >= this.#notBeforeMs;
-    if (isDue && hasNews) {
+    if (log.bytesAfter(seq) > this.#usualBytes && hasNews) {
       this.take().catch((error: unknown) => {
         if (!this.#stopped) this.#host.onStorageFailure(error);
       });
@@ -82,7 +81,7 @@ export class Checkpoints {
 
   /**
    * Writes a snapshot of this instant, or joins the one that is being written; durable when it resolves.
-   * Without room on the disk it gives up: the log still holds everything.
+   * Without room on the disk it gives up, and for a while does not try: the log still holds everything.
    */
   take(): Promise<void> {
     this.#taking ??= this.#take().finally(() => {
@@ -112,7 +111,7 @@ export class Checkpoints {
   async #take(): Promise<void> {
     const { store, logger } = this.#host;
     const machine = this.#host.machine();
-    if (machine.appliedSeq === this.#newest.seq) return;
+    if (machine.appliedSeq === this.#newest.seq || performance.now() < this.#notBeforeMs) return;
     const startedAtMs = performance.now();
     // Seq, hash and table are of one instant: nothing may come between these lines.
     const snapshot = machine.snapshot();

@@ -10,7 +10,7 @@ import { Machine } from '../../machine/machine.js';
 import type { SnapshotBody, SnapshotOffer, Stamped } from '../../protocol/peer-messages.js';
 import type { TransferStatus } from '../../protocol/status.js';
 import { EpochRuns } from '../../replica/epoch-runs.js';
-import type { Event, LinkId } from '../../replica/events.js';
+import type { Event, LinkId, Role } from '../../replica/events.js';
 import type { PartialSnapshot } from '../../replica/messages.js';
 import type { Replica } from '../../replica/replica.js';
 import type { PeerLink } from '../peer-network.js';
@@ -114,6 +114,12 @@ export class Snapshots {
     if (this.#installing || nowMs - this.#consideredAtMs < checkpointEveryMs) return;
     this.#consideredAtMs = nowMs;
     this.#checkpoints.consider();
+  }
+
+  /** A member needs nothing of a transfer any more that broke before the log sufficed. */
+  onRole(role: Role): void {
+    if (role !== 'learner')
+      this.#intake.close().catch((error: unknown) => this.#host.onStorageFailure(error));
   }
 
   /** Keeps the payloads for later if a snapshot message of this link is being written. */
