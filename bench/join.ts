@@ -2,14 +2,15 @@
  * `make bench-join`: what a joiner that is sent a large table costs the clients of the chain, and both sides'
  * memory. Two servers with the table and a load of small puts; a third joins. Prints, asserts nothing.
  *
- * Arguments: MiB of table (1024), bytes a value (4096).
+ * Arguments: MiB of table (1024), bytes a value (4096), what the joiner is sent: snapshot or log (snapshot).
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from '../src/client/connect.js';
 import { type ProcessDeployment, deployProcesses } from '../test/support/processes.js';
 import { type LoadResult, runLoad } from './load.js';
 import { processWith, residentBytes, watchPeak } from './memory.js';
 
-const [tableText = '1024', valueText = '4096'] = process.argv.slice(2);
+const [tableText = '1024', valueText = '4096', path = 'snapshot'] = process.argv.slice(2);
 const MiB = 1024 * 1024;
 const valueBytes = Number(valueText);
 const keyCount = Math.ceil((Number(tableText) * MiB) / valueBytes);
@@ -24,10 +25,20 @@ async function main(deployment: ProcessDeployment): Promise<void> {
   }
   const head = deployment.chain.newest.members.slice(0, 1);
   const shared = { addresses: head, cluster: 'default', connections: 4 };
+  // A part is written twice: the log is more than the table then, and the joiner gets a snapshot.
+  const putCount = Math.ceil(keyCount * (path === 'snapshot' ? 1.2 : 1));
   const large = { count: 0 };
-  while (large.count < keyCount) {
-    const next = () => putOf(`large-${String(large.count++).padStart(10, '0')}`, largeValue);
-    await runLoad({ ...shared, inFlight: 64, durationMs: 1_000, next });
+  const nextLarge = () => {
+    const index = large.count++ % keyCount;
+    return putOf(`large-${String(index).padStart(10, '0')}`, largeValue);
+  };
+  while (large.count < putCount) {
+    await runLoad({ ...shared, inFlight: 64, durationMs: 500, next: nextLarge });
+  }
+  const client = await connect({ servers: head });
+  const tailStatus = () => client.status(deployment.chain.newest.members.at(-1) as string);
+  if (path === 'snapshot') {
+    while ((await tailStatus()).disk.snapshotSeq === 0) await sleep(200);
   }
   let turn = 0;
   const next = () => putOf(`small-${(turn = (turn + 7_919) % 10_000)}`, small);
@@ -43,32 +54,31 @@ async function main(deployment: ProcessDeployment): Promise<void> {
   const joiner = await processOf(deployment, 3);
   const joinerBefore = await residentBytes(joiner);
   const joinerPeak = watchPeak(joiner);
-  const joined = new AbortController();
-  const joining = deployment.chain.untilMembers(3).then(() => {
-    joined.abort();
-    return performance.now() - startedAtMs;
-  });
   const during: LoadResult[] = [];
-  while (!joined.signal.aborted) during.push(await runLoad({ ...load, durationMs: 1_000 }));
-  const seconds = (await joining) / 1000;
+  while (deployment.chain.newest.members.length < 3)
+    during.push(await runLoad({ ...load, durationMs: 1_000 }));
+  const seconds = (performance.now() - startedAtMs) / 1000;
   const [tailMax, joinerMax] = [await tailPeak(), await joinerPeak()];
   const after = await runLoad({ ...load, durationMs: quietMs });
 
-  const client = await connect({ servers: head });
-  const [outcome] = await client.statuses();
-  const tableBytes = outcome !== undefined && 'status' in outcome ? outcome.status.tableBytes : 0;
+  const { tableBytes, keys } = await tailStatus();
+  const tailAfter = await residentBytes(tail);
   await client.close();
-  console.log(
-    `table of ${inMiB(tableBytes)}, ${large.count} keys; puts of 128 bytes, 32 in flight`,
-  );
+  console.log(`table of ${inMiB(tableBytes)}, ${keys} keys; puts of 128 bytes, 32 in flight`);
   console.log(`  joined after ${seconds.toFixed(1)} s`);
+  for (const line of deployment.chain.lines) {
+    if (/snapshot|caught up:/.test(line)) console.log(`    ${line.slice(11)}`);
+  }
   const worst = during.toSorted((a, b) => b.p99Ms - a.p99Ms)[0] ?? quiet;
   row('before', quiet);
   row('while it joins, mean of seconds', meanOf(during));
   row('while it joins, worst second', worst);
   row('after, chain of three', after);
   console.log(`  tail: ${inMiB(tailMax - tailBefore)} more than before at most`);
-  console.log(`  joiner: ${inMiB(joinerMax - joinerBefore - tableBytes)} beyond its table at most`);
+  console.log(
+    `  joiner: ${inMiB(joinerMax - joinerBefore - tableBytes)} beyond its table at most; ${inMiB(joinerMax)} resident ` +
+      `in all, while the former tail, with the same table, has ${inMiB(tailAfter)}`,
+  );
 }
 
 function putOf(key: string, value: Buffer) {

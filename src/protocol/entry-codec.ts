@@ -33,6 +33,11 @@ export function entryOf(record: LogRecord): Entry {
   };
 }
 
+/** An entry that is only to be sent on: its ops are not looked into. */
+export function resendOf({ epoch, firstSeq, lastSeq, commit, bytes }: LogRecord): Entry {
+  return { epoch, firstSeq, lastSeq, commit, ops: [], keyHashes: [], record: bytes };
+}
+
 function keyHashesOf(ops: readonly Op[]): number[] {
   const hashes: number[] = [];
   for (const op of ops) if (op.kind !== 'epoch') hashes.push(hashKey(op.key));

@@ -8,8 +8,8 @@
 import type { Core, Link } from './core.js';
 import type { Entry } from './entry.js';
 
-/** Read from the log at a time. */
-const readBytesMax = 1024 * 1024;
+/** Read from the log at a time: little, since clients wait while it is sent on. */
+const readBytesMax = 256 * 1024;
 
 export class Sender {
   readonly link: Link;

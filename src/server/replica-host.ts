@@ -13,7 +13,7 @@ import { NotInLogError } from '../log/segmented-log.js';
 import type { Logger } from '../logger.js';
 import type { Machine } from '../machine/machine.js';
 import type { OpResult } from '../machine/op.js';
-import { entryOf } from '../protocol/entry-codec.js';
+import { resendOf } from '../protocol/entry-codec.js';
 import { decodePeer, encodePeer, isSnapshotMessage } from '../protocol/peer-messages.js';
 import type { Entry } from '../replica/entry.js';
 import type {
@@ -387,7 +387,7 @@ export class ReplicaHost {
     this.#options.recovered.log
       .read(fromSeq, bytesMax)
       .then((records) =>
-        this.handle({ kind: 'log-read', link, entries: records.map((record) => entryOf(record)) }),
+        this.handle({ kind: 'log-read', link, entries: records.map((record) => resendOf(record)) }),
       )
       .catch((error: unknown) => {
         if (!(error instanceof NotInLogError)) return this.#onStorageFailure(error);
