@@ -2,15 +2,14 @@
  * `make bench-join`: what a joiner that is sent a large table costs the clients of the chain, and both sides'
  * memory. Two servers with the table and a load of small puts; a third joins. Prints, asserts nothing.
  *
- * Arguments: MiB of table (1024), bytes a value (4096), what the joiner is sent: snapshot or log (snapshot).
+ * Arguments: MiB of table (1024), bytes a value (4096).
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from '../src/client/connect.js';
 import { type ProcessDeployment, deployProcesses } from '../test/support/processes.js';
 import { type LoadResult, runLoad } from './load.js';
 import { processWith, residentBytes, watchPeak } from './memory.js';
 
-const [tableText = '1024', valueText = '4096', path = 'snapshot'] = process.argv.slice(2);
+const [tableText = '1024', valueText = '4096'] = process.argv.slice(2);
 const MiB = 1024 * 1024;
 const valueBytes = Number(valueText);
 const keyCount = Math.ceil((Number(tableText) * MiB) / valueBytes);
@@ -25,21 +24,15 @@ async function main(deployment: ProcessDeployment): Promise<void> {
   }
   const head = deployment.chain.newest.members.slice(0, 1);
   const shared = { addresses: head, cluster: 'default', connections: 4 };
-  // A part is written twice: the log is more than the table then, and the joiner gets a snapshot.
-  const putCount = Math.ceil(keyCount * (path === 'snapshot' ? 1.2 : 1));
   const large = { count: 0 };
   const nextLarge = () => {
-    const index = large.count++ % keyCount;
-    return putOf(`large-${String(index).padStart(10, '0')}`, largeValue);
+    return putOf(`large-${String(large.count++).padStart(10, '0')}`, largeValue);
   };
-  while (large.count < putCount) {
+  while (large.count < keyCount) {
     await runLoad({ ...shared, inFlight: 64, durationMs: 500, next: nextLarge });
   }
   const client = await connect({ servers: head });
   const tailStatus = () => client.status(deployment.chain.newest.members.at(-1) as string);
-  if (path === 'snapshot') {
-    while ((await tailStatus()).disk.snapshotSeq === 0) await sleep(200);
-  }
   let turn = 0;
   const next = () => putOf(`small-${(turn = (turn + 7_919) % 10_000)}`, small);
   const load = { ...shared, inFlight: 32, next };
