@@ -79,7 +79,7 @@ function parse(argv: string[]): Arguments {
   const text = { type: 'string' } as const;
   const flag = { type: 'boolean' } as const;
   try {
-    return parseArgs({
+    const parsed = parseArgs({
       args: argv,
       allowPositionals: true,
       options: {
@@ -104,7 +104,12 @@ function parse(argv: string[]): Arguments {
         version: flag,
       },
     });
+    for (const [name, value] of Object.entries(parsed.values)) {
+      if (value === '') throw new BadRequestError(`--${name} is empty`);
+    }
+    return parsed;
   } catch (error) {
+    if (error instanceof BadRequestError) throw error;
     throw new BadRequestError(error instanceof Error ? error.message : String(error));
   }
 }
@@ -166,7 +171,7 @@ async function recoverCluster({ values, positionals }: Arguments): Promise<numbe
     nonMember: values['non-member'] === true,
   };
   const isConfirmed = values['yes'] === true;
-  await runRecover({ dataPath, permissions, isConfirmed }, coordinator, (text) => {
+  await runRecover({ cluster, dataPath, permissions, isConfirmed }, coordinator, (text) => {
     process.stdout.write(text);
   });
   return exitCode.done;

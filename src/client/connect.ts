@@ -99,7 +99,7 @@ async function followZooKeeper(
     watchServers: registered,
     logger,
   });
-  const news = client.attach(() => coordinator.close());
+  const news = client.attach(() => coordinator.close(), registered);
   coordinator.start({
     onChain: (read) => {
       const configuration = read.kind === 'found' ? parseConfiguration(read.data) : undefined;

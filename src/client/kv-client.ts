@@ -2,6 +2,7 @@
  * The client as applications see it: typed calls on keys and values, each of which settles by its deadline
  * (P7). It checks what goes in and shapes what comes out; who is asked, and again, is the router's.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CatenaError, ClosedError, OutcomeUnknownError, UnavailableError } from '../errors.js';
 import { leaveTimeoutMs } from '../limits.js';
 import type { Op } from '../machine/op.js';
@@ -108,6 +109,8 @@ export class KvClient {
   readonly #streams = new Set<PageStream>();
   readonly #closers: (() => Promise<void>)[] = [];
   /** Each waits for somebody to be known who can be asked. */
+  /** Resolves when the list of who is up was read once; undefined if nobody tells. */
+  #listed: Promise<void> | undefined;
   readonly #knownWaiters = new Set<() => void>();
   #closed: Promise<void> | undefined;
 
@@ -249,6 +252,7 @@ export class KvClient {
     const timeoutMs = this.#timeoutMs(options);
     const untilMs = performance.now() + timeoutMs;
     await this.#untilKnown(options);
+    await this.#untilListed(timeoutMs / 2);
     const outcomes = new Map<string, StatusOutcome>();
     for (;;) {
       const unasked = this.#router.knownAddresses().filter((address) => !outcomes.has(address));
@@ -289,13 +293,23 @@ export class KvClient {
     return this.#closed;
   }
 
-  /** For `connect`: what is heard of elsewhere, and what must be closed with the client. */
-  attach(onClose: () => Promise<void>): News {
+  /**
+   * For `connect`: what is heard of elsewhere, and what must be closed with the client. `lists`: who is up will
+   * be told, too.
+   */
+  attach(onClose: () => Promise<void>, lists = false): News {
     this.#closers.push(onClose);
+    let listed = (): void => {};
+    if (lists) {
+      this.#listed = new Promise((resolve) => {
+        listed = resolve;
+      });
+    }
     return {
       onView: (view) => this.#router.adopt(view),
       onServers: (addresses) => {
         this.#router.noteServers(addresses);
+        listed();
         if (addresses.length > 0) this.#onKnown();
       },
     };
@@ -324,6 +338,15 @@ export class KvClient {
     } finally {
       this.#knownWaiters.delete(wake);
     }
+  }
+
+  /** Where ZooKeeper lists who is up, its list is waited for: the chain's members alone are known sooner. */
+  async #untilListed(timeoutMs: number): Promise<void> {
+    if (this.#listed === undefined) return;
+    const timer = new AbortController();
+    const late = sleep(timeoutMs, undefined, { signal: timer.signal }).catch(() => {});
+    await Promise.race([this.#listed, late]);
+    timer.abort();
   }
 
   /** Its view counts too: it may name servers that nobody has asked yet. */

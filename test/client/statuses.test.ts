@@ -52,6 +52,21 @@ test('servers that ZooKeeper lists are asked, though there is no chain', async (
   );
 });
 
+test('the list of who is up is waited for, though the members are known and answer before it', async (t) => {
+  const chain = new FakeChain(['h:1', 'h:2']);
+  chain.view = chain.viewOf(['h:1'], 3);
+  const client = await connect({ servers: ['h:1'], dial: chain.dial, timeoutMs: 60_000 });
+  t.teardown(() => client.close());
+  const news = client.attach(async () => {}, true);
+  const asked = client.statuses();
+  await client.get('the members answer');
+  news.onServers(['h:1', 'h:2']);
+  t.deepEqual(
+    (await asked).map(({ address }) => address),
+    ['h:1', 'h:2'],
+  );
+});
+
 test('nobody to ask: it fails by its deadline, and says where was looked', async (t) => {
   const { client } = toldClient(t, new FakeChain([]), 100);
   await t.throwsAsync(client.statuses(), {

@@ -60,6 +60,9 @@ export function lastChain({ coordinator, itself, timeout }: LastChainOptions): P
   });
 }
 
+const lastResort =
+  "Restore a backup; or run 'kv-server recover' for the server that is to go on with what it has";
+
 /** `isFinal`: no time changes that. */
 function judge(
   read: ChainRead | undefined,
@@ -78,7 +81,11 @@ function judge(
   const candidates = othersOf(configuration, itself);
   // Only a member writes the next configuration, so none can have joined it behind its back.
   if (candidates.length === 0) {
-    return { ...none, isFinal: true, reason: 'it is the only member of the last chain' };
+    return {
+      ...none,
+      isFinal: true,
+      reason: `it is the only member of the last chain. ${lastResort}`,
+    };
   }
   const living = candidates.filter(({ serverId }) =>
     servers.some((server) => server.serverId === serverId && server.state !== 'leaving'),
@@ -87,7 +94,9 @@ function judge(
   return {
     others: living.map(({ address }) => address),
     isFinal: false,
-    reason: `of the other members of the last chain (${names}) none is there`,
+    reason:
+      `of the other members of the last chain (${names}) none is there. Start one of them, then this server ` +
+      `again. If none is left: ${lastResort}`,
   };
 }
 

@@ -202,9 +202,7 @@ export class Supervisor<L extends Life> {
     if (this.#ending !== undefined) throw damage;
     if (chain.others.length === 0) {
       throw new DataDamagedError(
-        `${damage.message}. The data stays where it is, for it may be the only one: ${chain.reason}. ` +
-          'Start another member of the last chain, then this server again; or run ' +
-          "'kv-server recover' for the server that is to go on with what it has",
+        `${damage.message}. The data stays where it is, for it may be the only one: ${chain.reason}`,
         { cause: damage },
       );
     }

@@ -258,7 +258,7 @@ for (const when of ['at a start', 'while it runs']) {
   test(`D3: data damaged ${when}, alone: refused, the data stays, the ways out are named`, async (t) => {
     const { supervisor, lives, done } = supervise({
       starts: when === 'at a start' ? [damaged] : [],
-      chain: { others: [], reason: 'it is the only member of the last chain' },
+      chain: { others: [], reason: 'it is the only member. Restore a backup' },
     });
     await turns();
     lives[0]?.end(damaged);
@@ -267,7 +267,7 @@ for (const when of ['at a start', 'while it runs']) {
     t.is(reason?.cause, damaged);
     t.regex(
       reason?.message ?? '',
-      /a bit is wrong.*stays where it is.*the only member.*Start another member.*kv-server recover/,
+      /a bit is wrong.*stays where it is.*the only member.*Restore a backup/,
     );
     t.deepEqual(done, ['start']);
   });
