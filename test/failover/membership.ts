@@ -70,10 +70,7 @@ export async function sizes(t: ExecutionContext, deployment: Deployment): Promis
 
   t.deepEqual(await Promise.all([deployment.stop(4), deployment.stop(2)]), [0, 0]);
   await chain.untilMembers(3);
-  // Mostly the chain was changing: traffic enough to judge by comes now, however slow the machine is.
-  const client = await connect({ servers: [deployment.address(1)] });
-  for (let number = 0; number < 500; number++) await client.put('steady', String(number));
-  await client.close();
+  await moreTraffic(deployment);
   done.abort();
   const seen = await history;
   judge(t, seen);
@@ -102,6 +99,7 @@ export async function spares(t: ExecutionContext, deployment: Deployment): Promi
   }
   const expected = [2, 4, 5].map((number) => deployment.address(number));
   t.deepEqual([...chain.newest.members].sort(), expected.sort());
+  await moreTraffic(deployment);
   done.abort();
   const seen = await history;
   judge(t, seen);
@@ -155,6 +153,13 @@ export async function loadUntil(
 }
 
 /** A write of its own, acknowledged. */
+/** Mostly the chain was changing: traffic enough to judge by comes now, however slow the machine is. */
+async function moreTraffic({ chain }: Deployment): Promise<void> {
+  const client = await connect({ servers: chain.newest.members });
+  for (let number = 0; number < 500; number++) await client.put('steady', String(number));
+  await client.close();
+}
+
 async function answered(deployment: Deployment, value: string): Promise<void> {
   const { code, stderr } = await deployment.client(['put', 'marker', value]);
   if (code !== 0) throw new Error(`put ended with ${code}: ${stderr}`);
