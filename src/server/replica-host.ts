@@ -340,8 +340,9 @@ export class ReplicaHost {
 
   /** Only the shell knows what a broken transfer left on the disk. */
   #completed(message: Effect & { kind: 'send' }): Effect & { kind: 'send' } {
+    if (message.body.kind !== 'join') return message;
     const { partial } = this.snapshots;
-    if (message.body.kind !== 'join' || partial === undefined) return message;
+    if (partial === undefined) return message;
     return { ...message, body: { ...message.body, partial } };
   }
 

@@ -9,7 +9,7 @@ import { checkHistory, type HistoryOp } from '../support/history.js';
 import { withoutFiller } from '../support/workload.js';
 
 /** A workload that ends sooner than this many answered ops proves nothing. */
-const answeredMin = 100;
+const answeredMin = 500;
 
 /** Starts servers 1..count one after the other, so that they stand in the chain in this order. */
 export async function startChain(deployment: Deployment, count: number): Promise<void> {
@@ -114,7 +114,8 @@ export async function fullOutage(
       label: order.join(''),
       clients: 4,
       keys: 30,
-      durationMs: 8_000,
+      // Long enough for traffic after the outage, on a slow machine too.
+      durationMs: 14_000,
       pauseMs: 1,
     });
     await sleep(2_500);
