@@ -46,6 +46,10 @@ bench-recovery: build ## disk use and restart time after many puts (some minutes
 bench-join: build ## what a joiner that is sent 1 GiB costs the chain's clients (some minutes)
 	@node dist/bench/join.js $(ARGS)
 
+.PHONY: torture
+torture: build ## random faults on real processes for MINUTES=10, judged at the end; SEED=N repeats the faults
+	@MINUTES=$(MINUTES) SEED=$(SEED) node dist/scripts/torture.js
+
 .PHONY: format
 format: node_modules/.package-lock.json ## formats everything
 	@npx biome format --write .

@@ -1,7 +1,8 @@
 /**
  * Runs the test suites one after the other and ends with one line, `N passed, N failed`. Suites:
  * unit (in this process tree), integration (real ZooKeeper, real processes), containers
- * (Testcontainers). Arguments name those to run; without, all. With CI=true a skipped test has failed.
+ * (Testcontainers), torture (one fault a run, on real processes). Arguments name those to run; without, all.
+ * With CI=true a skipped test has failed.
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -16,6 +17,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   unit: [],
   integration: ['--config', 'test/integration.ava.config.mjs'],
   containers: ['--config', 'test/containers.ava.config.mjs'],
+  torture: ['--config', 'test/torture.ava.config.mjs'],
 };
 
 const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(suites);

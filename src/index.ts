@@ -17,7 +17,9 @@ export type {
   Found,
   KvClient,
   LeaveOptions,
+  Reading,
   ReadOptions,
+  SizeReading,
   StatusOutcome,
   WriteOptions,
 } from './client/kv-client.js';

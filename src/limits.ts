@@ -25,6 +25,8 @@ export const recentBytesMax = 16 * MiB;
 export const transferWindowBytes = 4 * MiB;
 /** One page of a streamed answer (keys, table). */
 export const pageBytesMax = 256 * KiB;
+/** Items of all lists in one message: as many as a page can have. An empty one takes two bytes of a frame, here a hundred. */
+export const messageItemsMax = pageBytesMax;
 /** One chunk of a snapshot: small, since making one holds up whoever waits. */
 export const snapshotChunkBytes = 64 * KiB;
 /** Log that is kept although a snapshot covers it, so that who was away for a while needs no snapshot. */

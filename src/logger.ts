@@ -2,6 +2,7 @@
  * Structured logs: one JSON object a line to one sink. What a person must see of a server (it serves,
  * its role changed) is printed by the CLI from typed events, not from here.
  */
+import { dateOf, runtime } from './runtime/runtime.js';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -26,7 +27,7 @@ export function createLogger(
     (lineLevel: LogLevel) =>
     (message: string, fields: LogFields = {}): void => {
       if (order.indexOf(lineLevel) < threshold) return;
-      const time = new Date().toISOString();
+      const time = dateOf(runtime.wallMs()).toISOString();
       write(`${JSON.stringify({ time, level: lineLevel, ...context, message, ...fields })}\n`);
     };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };

@@ -7,7 +7,7 @@
  */
 import { DataDamagedError, RefusedToStartError } from '../errors.js';
 import type { SnapshotMeta } from '../log/snapshot-file.js';
-import type { EpochRun } from '../replica/epoch-runs.js';
+import { type EpochRun, parseRuns } from '../replica/epoch-runs.js';
 
 export const backupFormatVersion = 1;
 const kind = 'backup';
@@ -44,17 +44,18 @@ export function parseBackupMetadata(meta: SnapshotMeta, path: string): BackupMet
   const { formatVersion } = meta;
   if (formatVersion !== backupFormatVersion) {
     throw new RefusedToStartError(
-      `the backup ${path} has format version ${String(formatVersion)}; this release reads version ` +
+      `the backup ${path} has ${versionText(formatVersion)}; this release reads version ` +
         `${backupFormatVersion}: use the release that wrote it`,
     );
   }
-  const { seq, epoch, clusterId, cluster, runs, keys, stateHash, createdAt, writtenBy } = meta;
+  const { seq, epoch, clusterId, cluster, keys, stateHash, createdAt, writtenBy } = meta;
+  const runs = parseRuns(meta['runs']);
   if (
     !isCount(seq) ||
     seq === 0 ||
     !isCount(epoch) ||
     !isCount(keys) ||
-    !areRuns(runs) ||
+    runs === undefined ||
     runs.at(-1)?.lastSeq !== seq ||
     runs.at(-1)?.epoch !== epoch ||
     typeof clusterId !== 'string' ||
@@ -68,17 +69,9 @@ export function parseBackupMetadata(meta: SnapshotMeta, path: string): BackupMet
   return { clusterId, cluster, seq, epoch, runs, keys, stateHash, createdAt, writtenBy };
 }
 
-/** Epochs and seqs rise from run to run. */
-function areRuns(value: unknown): value is EpochRun[] {
-  if (!Array.isArray(value)) return false;
-  let before: EpochRun = { epoch: 0, lastSeq: 0 };
-  for (const run of value as Partial<EpochRun>[]) {
-    const { epoch, lastSeq } = run ?? {};
-    if (!isCount(epoch) || !isCount(lastSeq)) return false;
-    if (epoch <= before.epoch || lastSeq <= before.lastSeq) return false;
-    before = { epoch, lastSeq };
-  }
-  return true;
+/** Whatever stands there: of a nested list even the text may be more than the stack can make. */
+function versionText(version: unknown): string {
+  return isCount(version) ? `format version ${version}` : 'no format version';
 }
 
 function isCount(value: unknown): value is number {

@@ -5,7 +5,6 @@
  * off is one that no server starts from (the mark in its identity is written before the data, and
  * taken away when all of it is durable).
  */
-import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import { RefusedToStartError, StorageError } from '../errors.js';
 import { snapshotChunkBytes } from '../limits.js';
@@ -16,6 +15,7 @@ import { SnapshotStore } from '../log/snapshot-store.js';
 import type { Machine } from '../machine/machine.js';
 import { encodePage } from '../protocol/messages.js';
 import { formatOpId } from '../protocol/op-id.js';
+import { runtime } from '../runtime/runtime.js';
 import { metadataOf } from '../server/snapshots/metadata.js';
 import type { BackupMetadata } from './backup-file.js';
 import { type ReadProgress, verifyBackup } from './read-backup.js';
@@ -65,7 +65,7 @@ async function writeTable(
   { runs, keys, stateHash }: BackupMetadata,
 ): Promise<void> {
   const store = await SnapshotStore.open({ disk: data.disk, directory: data.snapshotsPath });
-  const writer = await store.create(metadataOf(runs, { id: randomUUID(), keys, stateHash }));
+  const writer = await store.create(metadataOf(runs, { id: runtime.uuid(), keys, stateHash }));
   const snapshot = machine.snapshot();
   for (;;) {
     const entries = snapshot.next(snapshotChunkBytes);

@@ -12,6 +12,7 @@ import { type Disk, errorCode, removeIfThere } from '../log/disk.js';
 import { nodeDisk } from '../log/node-disk.js';
 import { createSnapshotFile, partialSuffix } from '../log/snapshot-file.js';
 import { encodePage } from '../protocol/messages.js';
+import { dateOf, runtime } from '../runtime/runtime.js';
 import { type BackupMetadata, formatBackupMetadata } from './backup-file.js';
 
 export interface BackupOptions {
@@ -108,7 +109,7 @@ async function writeSnapshot(
 function metadataOf({ head }: Snapshot, { cluster, writtenBy }: BackupOptions): BackupMetadata {
   const { clusterId, keys, stateHash, runs, opId } = head;
   const { seq, epoch } = opId;
-  const createdAt = new Date().toISOString();
+  const createdAt = dateOf(runtime.wallMs()).toISOString();
   return { clusterId, cluster, seq, epoch, runs, keys, stateHash, createdAt, writtenBy };
 }
 

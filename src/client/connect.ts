@@ -2,7 +2,6 @@
  * `connect`: from options to a client that has found its cluster. ZooKeeper is loaded only by a client
  * that was told of one, so that without its native addon a list of servers still works.
  */
-import { connect as connectSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { parseConfiguration } from '../coordination/configuration.js';
 import type { SessionState } from '../coordination/coordinator.js';
@@ -11,6 +10,7 @@ import { clientTimeoutMsDefault, clusterDefault } from '../limits.js';
 import { type Logger, silentLogger } from '../logger.js';
 import { formatAddress, parseAddress, parseAddresses } from '../protocol/address.js';
 import type { View } from '../protocol/messages.js';
+import { runtime } from '../runtime/runtime.js';
 import { checkedTimeout } from './input.js';
 import { KvClient } from './kv-client.js';
 import type { Dial } from './server-connection.js';
@@ -144,8 +144,5 @@ class ZooKeeperSearch {
 
 /** Not counted as work of the process: a call that waits is (see deadlines.ts). */
 function dialSocket(address: string): Duplex {
-  const { host, port } = parseAddress(address);
-  const socket = connectSocket({ host, port, noDelay: true, keepAlive: true });
-  socket.unref();
-  return socket;
+  return runtime.dial(parseAddress(address), { keepsAlive: false });
 }

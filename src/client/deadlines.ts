@@ -5,6 +5,7 @@
  *
  * Invariant: `onDeadline` comes at most once for each `set`, never before its time, and not after `lift`.
  */
+import { runtime, type Timer } from '../runtime/runtime.js';
 import { deadlineTickMs } from './timing.js';
 
 const slotCount = 1024;
@@ -21,11 +22,11 @@ export abstract class Expiring {
 
 export class Deadlines {
   readonly #slots = Array.from<Expiring | undefined>({ length: slotCount });
-  readonly #originMs = performance.now();
+  readonly #originMs = runtime.monotonicMs();
   #count = 0;
   /** Ticks up to this one have been served. */
   #servedTick = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
 
   /** How many deadlines are set. */
   get size(): number {
@@ -34,7 +35,7 @@ export class Deadlines {
 
   set(expiring: Expiring, timeoutMs: number): void {
     this.lift(expiring);
-    const now = performance.now() - this.#originMs;
+    const now = runtime.monotonicMs() - this.#originMs;
     if (this.#timer === undefined) this.#start(now);
     // Not in a slot that has been served: a whole round of the wheel would pass before the next look.
     const tick = Math.max(Math.ceil((now + timeoutMs) / deadlineTickMs), this.#servedTick + 1);
@@ -61,13 +62,13 @@ export class Deadlines {
 
   /** Lifts nothing: whoever set a deadline lifts it. Stops the timer. */
   close(): void {
-    clearInterval(this.#timer);
+    this.#timer?.cancel();
     this.#timer = undefined;
   }
 
   #start(nowMs: number): void {
     this.#servedTick = Math.floor(nowMs / deadlineTickMs);
-    this.#timer = setInterval(() => this.#onTick(), deadlineTickMs);
+    this.#timer = runtime.every(deadlineTickMs, () => this.#onTick());
   }
 
   #onTick(): void {
@@ -75,11 +76,11 @@ export class Deadlines {
     const nowTick = this.#nowTick();
     if (nowTick - this.#servedTick <= 2) return this.#serve(nowTick);
     // This process was held up. What is already in its sockets shall count: look there first.
-    setImmediate(() => this.#serve(nowTick));
+    runtime.atTurnEnd(() => this.#serve(nowTick));
   }
 
   #nowTick(): number {
-    return Math.floor((performance.now() - this.#originMs) / deadlineTickMs);
+    return Math.floor((runtime.monotonicMs() - this.#originMs) / deadlineTickMs);
   }
 
   #serve(nowTick: number): void {

@@ -2,7 +2,6 @@
  * The client as applications see it: typed calls on keys and values, each of which settles by its deadline
  * (P7). It checks what goes in and shapes what comes out; who is asked, and again, is the router's.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CatenaError, ClosedError, OutcomeUnknownError, UnavailableError } from '../errors.js';
 import { leaveTimeoutMs } from '../limits.js';
 import type { Op } from '../machine/op.js';
@@ -16,6 +15,7 @@ import type {
 } from '../protocol/messages.js';
 import { formatOpId, parseOpId } from '../protocol/op-id.js';
 import type { ServerStatus } from '../protocol/status.js';
+import { delay, runtime } from '../runtime/runtime.js';
 import { Call, type Target, toHead, toMember } from './call.js';
 import { Deadlines } from './deadlines.js';
 import { type Bytes, checkedTimeout, keyBytes, ownBytes, valueBytes } from './input.js';
@@ -60,6 +60,21 @@ export interface Found {
   readonly value: Uint8Array;
   /** Seq of the op that wrote it; grows with each change of the key. */
   readonly version: number;
+}
+
+/** A key as a server read it, present or not, and the state that it was read from. */
+export interface Reading {
+  /** Undefined: the key was absent. */
+  readonly found: Found | undefined;
+  /** Op id of the last op in that state, `epoch-seq`; `0-0`: nothing was ever executed. */
+  readonly at: string;
+}
+
+/** The number of keys, and the state that they were counted in. */
+export interface SizeReading {
+  readonly keys: number;
+  /** As in `Reading`. */
+  readonly at: string;
 }
 
 export interface Entry extends Found {
@@ -170,6 +185,37 @@ export class KvClient {
     );
   }
 
+  /**
+   * The key's value as `get` gives it, and which state it is of, also where the key is absent: for those who compare
+   * answers with each other.
+   */
+  read(key: Bytes, options: ReadOptions = {}): Promise<Reading> {
+    return this.#call(
+      options,
+      readTarget(options),
+      () => ({ kind: 'get', key: keyBytes(key) }),
+      (answer) => {
+        if (answer.kind !== 'value') throw wrongAnswer(answer);
+        const { value, version } = answer;
+        const found = answer.found ? { value: ownBytes(value), version } : undefined;
+        return { found, at: formatOpId(answer.at) };
+      },
+    );
+  }
+
+  /** How many keys there are, and in which state. */
+  readSize(options: ReadOptions = {}): Promise<SizeReading> {
+    return this.#call(
+      options,
+      readTarget(options),
+      () => ({ kind: 'size' }),
+      (answer) => {
+        if (answer.kind !== 'count') throw wrongAnswer(answer);
+        return { keys: answer.keys, at: formatOpId(answer.at) };
+      },
+    );
+  }
+
   /** How many keys there are. */
   size(options: ReadOptions = {}): Promise<number> {
     return this.#call(
@@ -250,7 +296,7 @@ export class KvClient {
    */
   async statuses(options: CallOptions = {}): Promise<StatusOutcome[]> {
     const timeoutMs = this.#timeoutMs(options);
-    const untilMs = performance.now() + timeoutMs;
+    const untilMs = runtime.monotonicMs() + timeoutMs;
     await this.#untilKnown(options);
     await this.#untilListed(timeoutMs / 2);
     const outcomes = new Map<string, StatusOutcome>();
@@ -258,7 +304,7 @@ export class KvClient {
       const unasked = this.#router.knownAddresses().filter((address) => !outcomes.has(address));
       if (unasked.length === 0) break;
       // The answers may tell of others, and they are to be asked as well.
-      const partMs = Math.max(1, Math.min(timeoutMs / 2, untilMs - performance.now()));
+      const partMs = Math.max(1, Math.min(timeoutMs / 2, untilMs - runtime.monotonicMs()));
       const asked = unasked.map((each) => this.#outcomeOf(each, { ...options, timeoutMs: partMs }));
       for (const outcome of await Promise.all(asked)) outcomes.set(outcome.address, outcome);
     }
@@ -344,7 +390,7 @@ export class KvClient {
   async #untilListed(timeoutMs: number): Promise<void> {
     if (this.#listed === undefined) return;
     const timer = new AbortController();
-    const late = sleep(timeoutMs, undefined, { signal: timer.signal }).catch(() => {});
+    const late = delay(timeoutMs, { signal: timer.signal });
     await Promise.race([this.#listed, late]);
     timer.abort();
   }
@@ -450,6 +496,11 @@ export class KvClient {
     const { signal } = options;
     return openSnapshot(host, { values, target: readTarget(options)(), timeoutMs, signal });
   }
+}
+
+/** The router lets none through; the type does not know. */
+function wrongAnswer({ kind }: ResponseBody): UnavailableError {
+  return new UnavailableError(`'${kind}' came as the answer to a read`);
 }
 
 function readTarget({ at }: ReadOptions): () => Target {

@@ -8,6 +8,7 @@
  */
 import { CatenaError, ClosedError, UnavailableError } from '../errors.js';
 import type { Failure, Opened, View } from '../protocol/messages.js';
+import { runtime, soon, type Timer } from '../runtime/runtime.js';
 import { Call, type CallHolder, toMember } from './call.js';
 import type { Deadlines } from './deadlines.js';
 import { errorOfFailure } from './failure.js';
@@ -44,8 +45,8 @@ export class Router implements CallHolder, ServerConnectionListener {
   #readers: ServerConnection[] = [];
   #readCount = 0;
   #nextCandidate = 0;
-  #pulseTimer: NodeJS.Timeout | undefined;
-  #healthTimer: NodeJS.Timeout | undefined;
+  #pulseTimer: Timer | undefined;
+  #healthTimer: Timer | undefined;
   #probedAtMs = 0;
   #isClosed = false;
 
@@ -89,13 +90,13 @@ export class Router implements CallHolder, ServerConnectionListener {
       for (const call of server.connection?.takeRepeatable() ?? []) this.#dispatch(call);
     }
     // Not here: what it throws is not the concern of the connection that told the view.
-    queueMicrotask(() => this.#options.onView(view));
+    soon(() => this.#options.onView(view));
   }
 
   /** A stream of pages from this server failed: it is left alone for a while. */
   noteRefusal(address: string, failure: Failure): void {
     if (failure.view !== undefined) this.adopt(failure.view);
-    this.#server(address).rest('read', failure, performance.now());
+    this.#server(address).rest('read', failure, runtime.monotonicMs());
     this.#refresh();
   }
 
@@ -113,8 +114,8 @@ export class Router implements CallHolder, ServerConnectionListener {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    clearTimeout(this.#pulseTimer);
-    clearInterval(this.#healthTimer);
+    this.#pulseTimer?.cancel();
+    this.#healthTimer?.cancel();
     for (const server of this.#servers.values()) server.connection?.close(closedError());
     for (const calls of Object.values(this.#waiting)) {
       for (const call of calls) call.fail(closedError());
@@ -167,7 +168,7 @@ export class Router implements CallHolder, ServerConnectionListener {
     try {
       if (failure.view !== undefined) this.adopt(failure.view);
       const purpose = call.options.target.kind === 'head' ? 'write' : 'read';
-      this.#server(connection.address).rest(purpose, failure, performance.now());
+      this.#server(connection.address).rest(purpose, failure, runtime.monotonicMs());
       this.#refresh();
     } finally {
       this.#dispatch(call);
@@ -186,7 +187,7 @@ export class Router implements CallHolder, ServerConnectionListener {
   }
 
   onClose(connection: ServerConnection, error: Error, calls: readonly Call[]): void {
-    this.#server(connection.address).onClosed(error, performance.now());
+    this.#server(connection.address).onClosed(error, runtime.monotonicMs());
     this.#refresh();
     for (const call of [...calls, ...this.#waiting.server]) {
       if (this.#isClosed) call.fail(closedError());
@@ -228,7 +229,7 @@ export class Router implements CallHolder, ServerConnectionListener {
       case 'member':
         return this.#nextReader();
       case 'server':
-        return this.#server(target.address).usableFor('read', performance.now());
+        return this.#server(target.address).usableFor('read', runtime.monotonicMs());
     }
   }
 
@@ -250,9 +251,9 @@ export class Router implements CallHolder, ServerConnectionListener {
   }
 
   #schedulePulse(): void {
-    const waitMs = pulseMsMin + Math.random() * (pulseMsMax - pulseMsMin);
+    const waitMs = pulseMsMin + runtime.random() * (pulseMsMax - pulseMsMin);
     // The deadlines of those who wait keep the process alive, not this.
-    this.#pulseTimer = setTimeout(() => this.#pulse(), waitMs).unref();
+    this.#pulseTimer = runtime.after(waitMs, () => this.#pulse(), { keepsAlive: false });
   }
 
   #pulse(): void {
@@ -268,7 +269,7 @@ export class Router implements CallHolder, ServerConnectionListener {
 
   /** Connects to whom the waiting calls are for; `isWider`: also to one more server that may know a newer view. */
   #dialForWaiting(isWider: boolean): void {
-    const now = performance.now();
+    const now = runtime.monotonicMs();
     for (const call of this.#waiting.server) {
       const { target } = call.options;
       if (target.kind === 'server') this.#server(target.address).dial(now);
@@ -283,7 +284,7 @@ export class Router implements CallHolder, ServerConnectionListener {
   }
 
   #dialMembers(): void {
-    const now = performance.now();
+    const now = runtime.monotonicMs();
     for (const { address } of this.#view?.members ?? []) this.#server(address).dial(now);
   }
 
@@ -297,7 +298,7 @@ export class Router implements CallHolder, ServerConnectionListener {
 
   /** Asks a server for its view, in case it was not pushed. */
   #probe(): void {
-    const now = performance.now();
+    const now = runtime.monotonicMs();
     if (now - this.#probedAtMs < probeMs) return;
     const reader = this.#readers[this.#nextCandidate++ % this.#readers.length];
     if (reader === undefined) return;
@@ -344,7 +345,7 @@ export class Router implements CallHolder, ServerConnectionListener {
   /** Recomputes who can be asked, and hands over the calls that waited for them. */
   #refresh(): void {
     if (this.#isClosed) return;
-    const now = performance.now();
+    const now = runtime.monotonicMs();
     const members = this.#view?.members ?? [];
     const servers = members.map(({ address }) => this.#server(address));
     this.#head = servers[0]?.usableFor('write', now);
@@ -376,10 +377,11 @@ export class Router implements CallHolder, ServerConnectionListener {
   }
 
   #startHealthChecks(): void {
-    this.#healthTimer ??= setInterval(() => {
-      const now = performance.now();
+    const check = (): void => {
+      const now = runtime.monotonicMs();
       for (const server of this.#servers.values()) server.connection?.checkHealth(now);
-    }, healthCheckMs).unref();
+    };
+    this.#healthTimer ??= runtime.every(healthCheckMs, check, { keepsAlive: false });
   }
 }
 

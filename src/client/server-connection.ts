@@ -8,7 +8,7 @@
  */
 import type { Duplex } from 'node:stream';
 import { ProtocolError, UnavailableError } from '../errors.js';
-import { outputHighWaterBytes, requestsInFlightMax } from '../limits.js';
+import { requestsInFlightMax } from '../limits.js';
 import { Connection } from '../protocol/connection.js';
 import {
   decodeOpened,
@@ -21,6 +21,7 @@ import {
   type Response,
   type View,
 } from '../protocol/messages.js';
+import { runtime, type Timer } from '../runtime/runtime.js';
 import type { Call, CallHolder } from './call.js';
 import { CallQueue } from './call-queue.js';
 import { errorOfFailure, isRefusal } from './failure.js';
@@ -56,7 +57,7 @@ export class ServerConnection implements CallHolder {
   readonly #connection: Connection;
   readonly #queue = new CallQueue();
   readonly #inFlight = new InFlight();
-  readonly #dialTimer: NodeJS.Timeout;
+  readonly #dialTimer: Timer;
   #isOpen = false;
   #openedAtMs: number | undefined;
   #isPumpScheduled = false;
@@ -74,7 +75,9 @@ export class ServerConnection implements CallHolder {
     });
     this.#connection.send(encodeOpen({ version: protocolVersion, cluster: options.cluster }));
     const timeout = new UnavailableError(`${this.address} did not open within ${dialTimeoutMs} ms`);
-    this.#dialTimer = setTimeout(() => this.close(timeout), dialTimeoutMs).unref();
+    this.#dialTimer = runtime.after(dialTimeoutMs, () => this.close(timeout), {
+      keepsAlive: false,
+    });
   }
 
   get isOpen(): boolean {
@@ -160,17 +163,17 @@ export class ServerConnection implements CallHolder {
   #schedulePump(): void {
     if (this.#isPumpScheduled || !this.#isOpen) return;
     this.#isPumpScheduled = true;
-    setImmediate(() => this.#pump());
+    runtime.atTurnEnd(() => this.#pump());
   }
 
   #pump(): void {
     this.#isPumpScheduled = false;
     if (!this.#isOpen) return;
-    if (this.#inFlight.size === 0) this.#quietSinceMs = performance.now();
+    if (this.#inFlight.size === 0) this.#quietSinceMs = runtime.monotonicMs();
     for (let call = this.#queue.first; call !== undefined; call = this.#queue.first) {
       // One place is left for the sign of life.
       if (this.#inFlight.size >= requestsInFlightMax - 1) break;
-      if (this.#connection.outputBytes > outputHighWaterBytes) {
+      if (this.#connection.isOutputFull) {
         void this.#connection.drained().then(() => this.#schedulePump());
         break;
       }
@@ -194,7 +197,7 @@ export class ServerConnection implements CallHolder {
   }
 
   #onPayloads(payloads: readonly Buffer[]): void {
-    this.#quietSinceMs = performance.now();
+    this.#quietSinceMs = runtime.monotonicMs();
     this.#pingedAtMs = undefined;
     if (this.#isSuspect) {
       this.#isSuspect = false;
@@ -210,8 +213,8 @@ export class ServerConnection implements CallHolder {
   }
 
   #onOpened(opened: Opened): void {
-    clearTimeout(this.#dialTimer);
-    this.#openedAtMs = performance.now();
+    this.#dialTimer.cancel();
+    this.#openedAtMs = runtime.monotonicMs();
     if (opened.refused !== undefined)
       throw new RefusedConnectionError(this.address, opened.refused);
     this.#isOpen = true;
@@ -264,7 +267,7 @@ export class ServerConnection implements CallHolder {
   }
 
   #onClose(reason: Error | undefined): void {
-    clearTimeout(this.#dialTimer);
+    this.#dialTimer.cancel();
     this.#isOpen = false;
     const error = reason ?? new UnavailableError(`${this.address} closed the connection`);
     const calls = this.#calls();

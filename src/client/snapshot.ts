@@ -8,6 +8,7 @@
 import { ProtocolError } from '../errors.js';
 import type { Failure, Page, ScanHead, View } from '../protocol/messages.js';
 import { formatOpId } from '../protocol/op-id.js';
+import { runtime } from '../runtime/runtime.js';
 import type { Target } from './call.js';
 import type { Deadlines } from './deadlines.js';
 import { ownBytes } from './input.js';
@@ -101,8 +102,8 @@ export async function openSnapshot(
   request: SnapshotRequest,
 ): Promise<Snapshot> {
   const { values, target, timeoutMs, signal } = request;
-  const untilMs = performance.now() + timeoutMs;
-  const remainingMs = (): number => Math.max(1, Math.ceil(untilMs - performance.now()));
+  const untilMs = runtime.monotonicMs() + timeoutMs;
+  const remainingMs = (): number => Math.max(1, Math.ceil(untilMs - runtime.monotonicMs()));
   const abort = signal === undefined ? {} : { signal };
   for (;;) {
     const address = await host.route({ ...abort, timeoutMs: remainingMs() }, target);

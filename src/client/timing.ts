@@ -2,6 +2,7 @@
  * The client's own times, all in ms. Limits that the wire knows stand in ../limits.ts; these only decide
  * how soon the client looks again. Each wait is drawn at random, so that many clients do not come at once.
  */
+import { runtime } from '../runtime/runtime.js';
 
 /** Deadlines are met to this precision, never early. */
 export const deadlineTickMs = 10;
@@ -35,5 +36,5 @@ export const healthCheckMs = 250;
 /** A wait that doubles with `failures` from `min` up to `max`, less a random part of at most half. */
 export function backoffMs(failures: number, min: number, max: number): number {
   const ceiling = Math.min(max, min * 2 ** Math.min(failures, 20));
-  return ceiling * (0.5 + Math.random() / 2);
+  return ceiling * (0.5 + runtime.random() / 2);
 }

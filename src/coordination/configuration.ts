@@ -17,14 +17,17 @@ export interface Member {
   readonly address: string;
 }
 
-export type ChangeKind =
-  | 'first'
-  | 'removal'
-  | 'admission'
-  | 'restart'
-  | 'leave'
-  | 'fence'
-  | 'recover';
+const changeKinds = [
+  'first',
+  'removal',
+  'admission',
+  'restart',
+  'leave',
+  'fence',
+  'recover',
+] as const;
+
+export type ChangeKind = (typeof changeKinds)[number];
 
 export interface Configuration {
   readonly clusterId: string;
@@ -79,7 +82,10 @@ export function formatConfiguration(configuration: Configuration): string {
   return JSON.stringify(configuration);
 }
 
-/** Reads the znode's content. Anything that is not a whole, valid configuration is undefined, never a guess. */
+/**
+ * Reads the znode's content. Anything that is not a whole, valid configuration is undefined, never a guess. Only
+ * what is known is taken over: the result is written to disk and sent on.
+ */
 export function parseConfiguration(text: string): Configuration | undefined {
   let value: unknown;
   try {
@@ -87,41 +93,39 @@ export function parseConfiguration(text: string): Configuration | undefined {
   } catch {
     return undefined;
   }
-  return isConfiguration(value) ? value : undefined;
+  if (!isRecord(value)) return undefined;
+  const { clusterId, generation, epoch, configId, restartEpoch } = value;
+  if (!isText(clusterId) || !isText(configId)) return undefined;
+  if (!isCount(generation) || !isCount(epoch) || !isCount(restartEpoch)) return undefined;
+  if (generation < 1 || epoch < 1 || restartEpoch > epoch) return undefined;
+  const members = parseMembers(value['members']);
+  const left = parseMembers(value['left']);
+  const change = parseChange(value['change']);
+  if (members === undefined || left === undefined || change === undefined) return undefined;
+  if (members.length === 0) return undefined;
+  return { clusterId, generation, epoch, configId, members, left, change, restartEpoch };
 }
 
-function isConfiguration(value: unknown): value is Configuration {
-  if (!isRecord(value)) return false;
-  const { change } = value;
-  return (
-    isText(value['clusterId']) &&
-    isCount(value['generation']) &&
-    isCount(value['epoch']) &&
-    value['epoch'] > 0 &&
-    isText(value['configId']) &&
-    isCount(value['restartEpoch']) &&
-    value['restartEpoch'] <= value['epoch'] &&
-    isMembers(value['members']) &&
-    value['members'].length > 0 &&
-    isMembers(value['left']) &&
-    isRecord(change) &&
-    isText(change['kind']) &&
-    typeof change['reason'] === 'string' &&
-    typeof change['by'] === 'string'
-  );
+function parseChange(value: unknown): Configuration['change'] | undefined {
+  if (!isRecord(value)) return undefined;
+  const { reason, by } = value;
+  const kind = changeKinds.find((each) => each === value['kind']);
+  if (kind === undefined || typeof reason !== 'string' || typeof by !== 'string') return undefined;
+  return { kind, reason, by };
 }
 
-function isMembers(value: unknown): value is Member[] {
-  if (!Array.isArray(value)) return false;
-  const ids = new Set<unknown>();
+/** Each server once. */
+function parseMembers(value: unknown): Member[] | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const members = new Map<string, Member>();
   for (const member of value as unknown[]) {
-    if (!isRecord(member)) return false;
+    if (!isRecord(member)) return undefined;
     const { serverId, incarnation, address } = member;
-    if (!isText(serverId) || !isText(incarnation) || !isText(address)) return false;
-    if (ids.has(serverId)) return false;
-    ids.add(serverId);
+    if (!isText(serverId) || !isText(incarnation) || !isText(address)) return undefined;
+    if (members.has(serverId)) return undefined;
+    members.set(serverId, { serverId, incarnation, address });
   }
-  return true;
+  return [...members.values()];
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

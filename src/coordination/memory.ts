@@ -8,6 +8,7 @@
  */
 
 import { CoordinationError } from '../errors.js';
+import { soon } from '../runtime/runtime.js';
 import type { ChainRead, Coordinator, WriteOutcome } from './coordinator.js';
 import { chainRead, newClient, report, reportChain, reportServers } from './memory-client.js';
 import type { Client, Loss, VersionedData, View } from './memory-client.js';
@@ -58,7 +59,7 @@ export class MemoryCoordination {
   #keeping: Promise<void> = Promise.resolve();
 
   constructor(options: MemoryOptions = {}) {
-    this.#schedule = options.schedule ?? queueMicrotask;
+    this.#schedule = options.schedule ?? soon;
     this.#onChainWritten = options.onChainWritten;
     this.#chain = options.initialChain;
   }

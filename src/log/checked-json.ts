@@ -31,7 +31,7 @@ export async function readCheckedJson(
         'the release that wrote it',
     );
   }
-  return JSON.parse(content) as Record<string, unknown>;
+  return objectOf(content, path);
 }
 
 /** Durable when it resolves. Of two calls for one path the second must wait for the first. */
@@ -50,6 +50,25 @@ export async function writeCheckedJson(disk: Disk, path: string, value: object):
   }
   await disk.rename(temporary, path);
   await disk.syncDirectory(dirname(path));
+}
+
+/** A right checksum says that somebody wrote it so, not that it was one of us. */
+function objectOf(content: string, path: string): Record<string, unknown> {
+  const value = parseObject(content);
+  if (value !== undefined) return value;
+  throw new DataDamagedError(`${path} is damaged at offset 0: its content is no object`);
+}
+
+/** The object that a text of JSON holds; undefined if it is no JSON, or holds anything else. */
+export function parseObject(text: string): Record<string, unknown> | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+  return isObject ? (value as Record<string, unknown>) : undefined;
 }
 
 async function readText(disk: Disk, path: string): Promise<string | undefined> {

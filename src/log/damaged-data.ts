@@ -31,7 +31,8 @@ export async function setDataAside(
   disk: Disk = nodeDisk,
 ): Promise<string> {
   // Of a link its target is moved: what is made in its place must not lie on another disk.
-  const directory = await realpath(path).catch(() => resolve(path));
+  const directory =
+    disk === nodeDisk ? await realpath(path).catch(() => resolve(path)) : resolve(path);
   const name = `${label}${now.toISOString().slice(0, 19).replaceAll(':', '-')}Z`;
   try {
     const lock = await disk.lock(directory);

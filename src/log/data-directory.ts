@@ -6,9 +6,9 @@
  * without an identity is damage, not a new server.
  */
 
-import { randomUUID } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { CatenaError, DataDamagedError, InvariantError, RefusedToStartError } from '../errors.js';
+import { runtime } from '../runtime/runtime.js';
 import { readCheckedJson, writeCheckedJson } from './checked-json.js';
 import type { DirectoryLock, Disk } from './disk.js';
 import { nodeDisk } from './node-disk.js';
@@ -53,7 +53,7 @@ export interface DataDirectoryOptions {
  * one, has it open, or for the format of another release; DataDamagedError; StorageError.
  */
 export async function openDataDirectory(options: DataDirectoryOptions): Promise<DataDirectory> {
-  const { disk = nodeDisk, createServerId = randomUUID } = options;
+  const { disk = nodeDisk, createServerId = () => runtime.uuid() } = options;
   const path = resolve(options.path);
   let lock: DirectoryLock | undefined;
   try {

@@ -6,8 +6,8 @@
  * cache is read from there, not from the medium.
  */
 
-import { setTimeout as delay } from 'node:timers/promises';
 import { AbortedError, CatenaError } from '../errors.js';
+import { delay, runtime } from '../runtime/runtime.js';
 import type { DataDirectory } from './data-directory.js';
 import type { SegmentedLog } from './segmented-log.js';
 import type { SnapshotStore } from './snapshot-store.js';
@@ -38,7 +38,7 @@ export interface ScrubResult {
  */
 export async function scrub(options: ScrubOptions): Promise<ScrubResult> {
   const { data, log, snapshots, signal } = options;
-  const clock = options.clock ?? ((): number => performance.now());
+  const clock = options.clock ?? ((): number => runtime.monotonicMs());
   const startedAtMs = clock();
   const pace = new Pace(options, clock);
   const onBytes = (bytes: number): Promise<void> => pace.spend(bytes);
@@ -92,5 +92,6 @@ class Pace {
 }
 
 async function sleepUnlessAborted(ms: number, signal: AbortSignal): Promise<void> {
-  await delay(ms, undefined, { signal, ref: false });
+  await delay(ms, { signal, keepsAlive: false });
+  signal.throwIfAborted();
 }

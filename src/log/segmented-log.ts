@@ -9,8 +9,8 @@
  * Invariant: firstSeq - 1 <= durableSeq <= lastSeq.
  */
 
-import { randomInt } from 'node:crypto';
 import { CatenaError, DiskFullError, InvariantError } from '../errors.js';
+import { runtime } from '../runtime/runtime.js';
 import type { Disk } from './disk.js';
 import { errorCode } from './disk.js';
 import { EpochIndex } from './epoch-index.js';
@@ -123,7 +123,7 @@ export class SegmentedLog {
       disk,
       directory,
       segmentBytes,
-      salt: options.salt ?? ((): number => randomInt(0x1_0000_0000)),
+      salt: options.salt ?? ((): number => Math.floor(runtime.random() * 2 ** 32)),
       spare: this.#spare,
       segments,
       last: { seq: this.#lastSeq, epoch: epochs.lastEpoch },

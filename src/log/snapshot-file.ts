@@ -15,6 +15,7 @@ import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { DataDamagedError, InvariantError, LimitError, RefusedToStartError } from '../errors.js';
 import { frameBytesMax } from '../limits.js';
+import { parseObject } from './checked-json.js';
 import type { Disk, DiskFile } from './disk.js';
 import { byteLength, readUpTo, removeIfThere, writeFully } from './disk.js';
 import type { LogBase } from './log-recovery.js';
@@ -315,8 +316,11 @@ async function readHeader(
         `${formatVersion}: use the release that wrote it`,
     );
   }
-  const meta = JSON.parse(bytes.toString('utf8', headerBytes)) as SnapshotMeta;
-  return { meta, length };
+  const meta = parseObject(bytes.toString('utf8', headerBytes));
+  if (meta === undefined || !isCount(meta['seq']) || !isCount(meta['epoch'])) {
+    throw damaged(path, headerBytes, 'its metadata names no op');
+  }
+  return { meta: { ...meta, seq: meta['seq'], epoch: meta['epoch'] }, length };
 }
 
 interface Trailer {
@@ -343,6 +347,10 @@ async function readTrailer(file: DiskFile, size: number, path: string): Promise<
     crc32(bytes.subarray(8)) === bytes.readUInt32LE(4);
   if (!isWhole) throw damaged(path, offset, 'it does not end like a snapshot');
   return { offset, count: readSafeInteger(bytes, 8), checksum: bytes.readUInt32LE(16) };
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function damaged(path: string, offset: number, reason: string): DataDamagedError {

@@ -11,7 +11,7 @@ export const defaultHost = '127.0.0.1';
 
 /** Reads `[host:]port`; an IPv6 host stands in brackets. Throws BadRequestError. */
 export function parseAddress(text: string): Address {
-  const match = /^(?:(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):)?(\d{1,5})$/.exec(text);
+  const match = /^(?:(\[[0-9a-fA-F:.]+\]|[^\s:,/[\]]+):)?(\d{1,5})$/.exec(text);
   const port = Number(match?.[2]);
   if (match === null || port > 65_535) {
     throw new BadRequestError(`'${text}' is no address; one looks like 5000 or 10.0.0.7:5000`);

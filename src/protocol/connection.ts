@@ -14,6 +14,7 @@ import {
   outputHighWaterBytes,
   outputStallMs,
 } from '../limits.js';
+import { rarely, runtime } from '../runtime/runtime.js';
 import { FrameDecoder, frameHeaderBytes, writeFrameHeader } from './frame.js';
 
 export interface ConnectionHandler {
@@ -26,8 +27,12 @@ export interface ConnectionHandler {
 /** Runs a flush later in this turn of the loop, once all that is ready in it has been sent. */
 export type FlushScheduler = (flush: () => void) => void;
 
+const atTurnEnd: FlushScheduler = (flush) => runtime.atTurnEnd(flush);
+
 /** Payloads from this size on are not copied into the turn's buffer. */
 const copyBytesMax = 16 * 1024;
+/** When the simulator wants little room. */
+const littleOutputBytes = 1024;
 
 export class Connection {
   readonly #stream: Duplex;
@@ -48,7 +53,7 @@ export class Connection {
   constructor(
     stream: Duplex,
     handler: ConnectionHandler,
-    scheduleFlush: FlushScheduler = setImmediate,
+    scheduleFlush: FlushScheduler = atTurnEnd,
   ) {
     this.#stream = stream;
     this.#handler = handler;
@@ -70,6 +75,12 @@ export class Connection {
     return this.#pendingBytes + this.#stream.writableLength;
   }
 
+  /** Whether so much output waits that who makes more should wait for `drained`. */
+  get isOutputFull(): boolean {
+    const room = rarely('little output room', littleOutputBytes, outputHighWaterBytes);
+    return this.outputBytes > room;
+  }
+
   /** Queues one payload; it leaves with the others of this turn. Throws LimitError if it is too large. */
   send(payload: Uint8Array): void {
     if (this.#closed) return;
@@ -78,6 +89,7 @@ export class Connection {
     }
     this.#pending.push(payload);
     this.#pendingBytes += frameHeaderBytes + payload.length;
+    if (runtime.maybe('an early flush')) return this.flush();
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
     this.#scheduleFlush(this.#flush);
@@ -106,7 +118,8 @@ export class Connection {
    */
   async drained(): Promise<void> {
     this.flush();
-    if (this.#closed || this.outputBytes <= outputHighWaterBytes) return;
+    // A stream that is not full itself will not say that it has drained.
+    if (this.#closed || !this.#stream.writableNeedDrain || !this.isOutputFull) return;
     if (this.#drainWaiters.length === 0) this.#watchStall();
     await new Promise<void>((resolve) => this.#drainWaiters.push(resolve));
   }
@@ -132,8 +145,8 @@ export class Connection {
     this.#stream.end();
     // A peer that neither reads nor ends must not keep us waiting; what it still says is not for us.
     this.#stream.resume();
-    const linger = setTimeout(() => this.#stream.destroy(), lingerMs).unref();
-    this.#stream.once('close', () => clearTimeout(linger));
+    const linger = runtime.after(lingerMs, () => this.#stream.destroy(), { keepsAlive: false });
+    this.#stream.once('close', () => linger.cancel());
     this.#over(reason);
   }
 
@@ -177,7 +190,7 @@ export class Connection {
   }
 
   #startFrameClock(): void {
-    this.midFrameSinceMs = performance.now();
+    this.midFrameSinceMs = runtime.monotonicMs();
     this.#midFrameBytes = 0;
   }
 
@@ -196,8 +209,8 @@ export class Connection {
       stream.setTimeout(outputStallMs, stalled);
       this.#drainWaiters.push(() => stream.setTimeout(0, stalled));
     } else {
-      const timer = setTimeout(stalled, outputStallMs);
-      this.#drainWaiters.push(() => clearTimeout(timer));
+      const timer = runtime.after(outputStallMs, stalled);
+      this.#drainWaiters.push(() => timer.cancel());
     }
   }
 

@@ -1,5 +1,5 @@
 /** Typed access to the fields of a decoded protobuf message; whatever is not as the schema says throws. */
-import { ProtocolError } from '../errors.js';
+import { LimitError, ProtocolError } from '../errors.js';
 import type { MessageType } from './schema.js';
 
 export type Fields = Readonly<Record<string, unknown>>;
@@ -8,6 +8,7 @@ export function decoded(type: MessageType, bytes: Uint8Array): Fields {
   try {
     return type.decode(bytes);
   } catch (error) {
+    if (error instanceof LimitError) throw error;
     throw new ProtocolError('malformed protobuf', { cause: error });
   }
 }

@@ -4,7 +4,7 @@
  * malformed throws ProtocolError; limits on keys and values are the server's to check.
  */
 import type { Op } from '../machine/op.js';
-import type { EpochRun } from '../replica/epoch-runs.js';
+import { areRuns, type EpochRun } from '../replica/epoch-runs.js';
 import {
   bytesOf,
   decoded,
@@ -113,8 +113,10 @@ export type ResponseBody =
       readonly found: boolean;
       readonly value: Uint8Array;
       readonly version: number;
+      /** The last op in the state that this shows; epoch 0 and seq 0: the empty table. */
+      readonly at: OpId;
     }
-  | { readonly kind: 'count'; readonly keys: number }
+  | { readonly kind: 'count'; readonly keys: number; readonly at: OpId }
   | ({ readonly kind: 'page' } & Page)
   | { readonly kind: 'verified'; readonly outcome: VerifyOutcome }
   | ({ readonly kind: 'status' } & ServerStatus)
@@ -224,7 +226,7 @@ export function encodeResponse({ id, body }: Response): Uint8Array {
     case 'value':
       return responseType.encode({ id, value: body });
     case 'count':
-      return responseType.encode({ id, count: { keys: body.keys } });
+      return responseType.encode({ id, count: body });
     case 'page':
       return responseType.encode({ id, page: body });
     case 'verified':
@@ -271,7 +273,9 @@ function responseBodyOf(fields: Fields): ResponseBody {
   }
   if ((of = fieldsOf(fields, 'value')) !== undefined) {
     const value = bytesOf(of, 'value');
-    return { kind: 'value', found: of['found'] === true, value, version: numberOf(of, 'version') };
+    const at = opIdOf(requiredFields(of, 'at'));
+    const version = numberOf(of, 'version');
+    return { kind: 'value', found: of['found'] === true, value, version, at };
   }
   if ((of = fieldsOf(fields, 'failure')) !== undefined)
     return { kind: 'failure', ...failureOf(of) };
@@ -279,7 +283,7 @@ function responseBodyOf(fields: Fields): ResponseBody {
     return { kind: 'assigned', opId: opIdOf(requiredFields(of, 'opId')) };
   }
   if ((of = fieldsOf(fields, 'count')) !== undefined) {
-    return { kind: 'count', keys: numberOf(of, 'keys') };
+    return { kind: 'count', keys: numberOf(of, 'keys'), at: opIdOf(requiredFields(of, 'at')) };
   }
   if ((of = fieldsOf(fields, 'page')) !== undefined) return { kind: 'page', ...pageOf(of) };
   if ((of = fieldsOf(fields, 'verified')) !== undefined) {
@@ -353,10 +357,12 @@ function scanHeadOf(fields: Fields): ScanHead {
 
 /** The `runs` of a message. */
 export function runsOf(fields: Fields): EpochRun[] {
-  return listOf(fields, 'runs').map((run) => ({
+  const runs = listOf(fields, 'runs').map((run) => ({
     epoch: numberOf(run, 'epoch'),
     lastSeq: numberOf(run, 'lastSeq'),
   }));
+  if (!areRuns(runs)) throw malformed('runs that do not rise');
+  return runs;
 }
 
 function outcomeOf(text: string): VerifyOutcome {

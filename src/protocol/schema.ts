@@ -4,6 +4,8 @@
  */
 import { readFileSync } from 'node:fs';
 import protobuf from 'protobufjs';
+import { LimitError } from '../errors.js';
+import { messageItemsMax } from '../limits.js';
 
 // Without Long, 64-bit fields decode to numbers; the codec asserts that they are safe integers.
 protobuf.util.Long = undefined as unknown as typeof protobuf.util.Long;
@@ -23,8 +25,44 @@ function typeOf(name: string): MessageType {
   const type = root.lookupType(`catena.${name}`);
   return {
     encode: (message) => type.encode(message).finish(),
-    decode: (bytes) => type.decode(bytes),
+    decode: (bytes) => {
+      // In fewer bytes there cannot be so many.
+      if (bytes.length > 2 * messageItemsMax) {
+        const reader = protobuf.Reader.create(bytes);
+        countItems(type, reader, bytes.length, 0);
+      }
+      return type.decode(bytes);
+    },
   };
+}
+
+/**
+ * Counts the items of lists, here and in nested messages, before memory is taken for any of them. (No list of the
+ * schema lies within a list.) Throws LimitError beyond `messageItemsMax`; plain errors for what is malformed.
+ */
+function countItems(
+  type: protobuf.Type,
+  reader: protobuf.Reader,
+  end: number,
+  before: number,
+): number {
+  let count = before;
+  while (reader.pos < end) {
+    const tag = reader.uint32();
+    const field = type.fieldsById[tag >>> 3];
+    const inner = field?.resolve().resolvedType;
+    if (field?.repeated === true) {
+      count += 1;
+      if (count > messageItemsMax) {
+        throw new LimitError('a message', 'more than that', messageItemsMax, 'items');
+      }
+      reader.skipType(tag & 7);
+    } else if (inner instanceof protobuf.Type && (tag & 7) === 2) {
+      const length = reader.uint32();
+      count = countItems(inner, reader, Math.min(end, reader.pos + length), count);
+    } else reader.skipType(tag & 7);
+  }
+  return count;
 }
 
 export const openType = typeOf('Open');

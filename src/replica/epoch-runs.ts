@@ -19,6 +19,26 @@ export interface EpochRun {
   readonly lastSeq: number;
 }
 
+/** Whether the runs rise as they must. What strangers and files say of a log is asked before it is believed. */
+export function areRuns(runs: readonly EpochRun[]): boolean {
+  return runs.every(({ epoch, lastSeq }, index) => {
+    const before = runs[index - 1] ?? { epoch: -1, lastSeq: 0 };
+    return epoch > before.epoch && lastSeq > before.lastSeq;
+  });
+}
+
+/** The runs that a file claims to hold; undefined if they are none. */
+export function parseRuns(value: unknown): EpochRun[] | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const isCount = (part: unknown): boolean => Number.isSafeInteger(part) && Number(part) >= 0;
+  const runs = (value as (Partial<EpochRun> | null)[]).map((run) => ({
+    epoch: run?.epoch as number,
+    lastSeq: run?.lastSeq as number,
+  }));
+  const areCounts = runs.every(({ epoch, lastSeq }) => isCount(epoch) && isCount(lastSeq));
+  return areCounts && areRuns(runs) ? runs : undefined;
+}
+
 export class EpochRuns {
   #runs: EpochRun[];
 

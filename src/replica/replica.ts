@@ -170,6 +170,11 @@ export class Replica {
     return log.runs.epochAt(log.commit) > epoch ? 'never' : 'pending';
   }
 
+  /** The epoch of the op `seq`; 0 for none. */
+  epochAt(seq: number): number {
+    return this.#core.log.runs.epochAt(seq);
+  }
+
   /** The epochs of the log up to `seq`: what must travel with a snapshot of it. */
   runsUpTo(seq: number): readonly EpochRun[] {
     return this.#core.log.runs.upTo(seq);

@@ -49,7 +49,10 @@ export type RareSite =
   | 'an early redial'
   | 'an early trim'
   | 'an early seal'
-  | 'little output room';
+  | 'few entries in memory'
+  | 'few requests in flight'
+  | 'little output room'
+  | 'little room in the chain';
 
 export interface Runtime {
   /** Ms since some start; never goes back. */
@@ -85,10 +88,37 @@ export function enterRuntime(next: Runtime): Runtime {
   return before;
 }
 
-export function delay(ms: number): Promise<void> {
+interface DelayOptions extends TimerOptions {
+  /** Ends the delay early. */
+  readonly signal?: AbortSignal;
+}
+
+/** Resolves after `ms`, or when the signal fires; never rejects. */
+export function delay(ms: number, { signal, ...options }: DelayOptions = {}): Promise<void> {
+  if (signal?.aborted === true) return Promise.resolve();
   return new Promise((resolve) => {
-    runtime.after(ms, resolve);
+    const end = (): void => {
+      signal?.removeEventListener('abort', end);
+      timer.cancel();
+      resolve();
+    };
+    const timer = runtime.after(ms, end, options);
+    signal?.addEventListener('abort', end, { once: true });
   });
+}
+
+/** Runs `act` right after what runs now, before anything else happens: a job like a promise's, the same everywhere. */
+export function soon(act: () => void): void {
+  queueMicrotask(act);
+}
+
+/** `rare` where the simulator forces what is rare, else `usual`. */
+export function rarely<T>(site: RareSite, rare: T, usual: T): T {
+  return runtime.maybe(site) ? rare : usual;
+}
+
+export function dateOf(wallMs: number): Date {
+  return new Date(wallMs);
 }
 
 /** Lets everything else that is ready go first. */

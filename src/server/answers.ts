@@ -4,13 +4,14 @@
  * Invariant: what an answer takes of this server's memory does not grow with the table: pages are made
  * one at a time, when the client has taken those before.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { pageBytesMax } from '../limits.js';
 import type { Machine } from '../machine/machine.js';
 import type { OpResult } from '../machine/op.js';
 import { encodeResponse, type ResponseBody, type ScanHead } from '../protocol/messages.js';
+import type { OpId } from '../protocol/op-id.js';
 import type { Entry } from '../replica/entry.js';
 import type { Replica } from '../replica/replica.js';
+import { nextTurn, rarely } from '../runtime/runtime.js';
 import type { ClientRead, ClientWrite, ScanInstant } from './client-requests.js';
 
 /** The op ids are given out: the last word for those that do not wait. */
@@ -75,7 +76,7 @@ export class ReadAnswers {
       const { session, arrivedAtMs, body, payload, instant } = read;
       if (payload !== undefined) {
         read.payload = undefined;
-        session.answerPayload(body.kind, arrivedAtMs, payload);
+        session.answerPayload(read.id, body.kind, arrivedAtMs, payload);
         session.hold(-payload.length);
       } else if (instant !== undefined) {
         read.instant = undefined;
@@ -102,7 +103,7 @@ export class ReadAnswers {
     const { appliedSeq: seq, table, stateHash } = this.machine;
     const runs = this.#replica.runsUpTo(seq);
     const head: ScanHead = {
-      opId: { epoch: runs.at(-1)?.epoch ?? 0, seq },
+      opId: this.#appliedOpId(),
       keys: table.size,
       bytes: table.bytes,
       runs,
@@ -112,18 +113,25 @@ export class ReadAnswers {
     return { head, snapshot: this.machine.snapshot() };
   }
 
+  /** The last op in the table, which is the one that what is read now reflects. */
+  #appliedOpId(): OpId {
+    const seq = this.machine.appliedSeq;
+    return { epoch: this.#replica.epochAt(seq), seq };
+  }
+
   #valueOf(body: Exclude<ClientRead['body'], { kind: 'scan' }>): ResponseBody {
     const { table } = this.machine;
     switch (body.kind) {
       case 'get': {
         const value = table.get(body.key);
+        const at = this.#appliedOpId();
         if (value === undefined) {
-          return { kind: 'value', found: false, value: new Uint8Array(0), version: 0 };
+          return { kind: 'value', found: false, value: noBytes, version: 0, at };
         }
-        return { kind: 'value', found: true, value, version: table.version(body.key) ?? 0 };
+        return { kind: 'value', found: true, value, version: table.version(body.key) ?? 0, at };
       }
       case 'size':
-        return { kind: 'count', keys: table.size };
+        return { kind: 'count', keys: table.size, at: this.#appliedOpId() };
       case 'verify': {
         const { epoch, seq } = body.opId;
         return { kind: 'verified', outcome: this.#replica.verify(epoch, seq) };
@@ -142,7 +150,7 @@ async function streamPages(read: ClientRead, { head, snapshot }: ScanInstant): P
     for (;;) {
       await connection.drained();
       if (connection.isClosed) return;
-      const entries = snapshot.next(pageBytesMax);
+      const entries = snapshot.next(rarely('a small page', 256, pageBytesMax));
       if (entries.length === 0) break;
       const shown = values ? entries : entries.map((entry) => ({ ...entry, value: noBytes }));
       session.tell(id, { kind: 'page', entries: shown, last: false, ...first });

@@ -4,7 +4,8 @@
  * has no room, and while the client does not take its answers; reads whose answers would be more
  * than it takes wait here.
  *
- * Invariant: every request that was accepted is answered once, unless the connection closes first.
+ * Invariant: every request that was accepted is answered once, unless the connection closes first; no two of
+ * them have one id at a time.
  */
 import { BadRequestError, type CatenaError, LimitError, ProtocolError } from '../errors.js';
 import {
@@ -23,6 +24,7 @@ import {
   type ResponseBody,
   type View,
 } from '../protocol/messages.js';
+import { rarely, runtime } from '../runtime/runtime.js';
 import { hashKey } from '../table/hash.js';
 import type { ClientRead, ClientWrite, ReadBody } from './client-requests.js';
 
@@ -39,7 +41,9 @@ export interface SessionHost {
 export class ClientSession {
   readonly connection: Connection;
   readonly #host: SessionHost;
-  #inFlight = 0;
+  readonly #inFlightMax = rarely('few requests in flight', 2, requestsInFlightMax);
+  /** The ids of the requests that are not answered yet. */
+  readonly #inFlight = new Set<number>();
   /** Not reading: too much in flight here, the chain has no room, or the client takes no answers. */
   #throttled = false;
   #congested = false;
@@ -55,9 +59,9 @@ export class ClientSession {
   }
 
   onPayloads(payloads: readonly Buffer[]): void {
-    const arrivedAtMs = performance.now();
+    const arrivedAtMs = runtime.monotonicMs();
     for (const payload of payloads) this.#accept(decodeRequest(payload), arrivedAtMs);
-    if (this.#inFlight >= requestsInFlightMax && !this.#throttled) {
+    if (this.#inFlight.size >= this.#inFlightMax && !this.#throttled) {
       this.#throttled = true;
       this.connection.pause();
     }
@@ -72,6 +76,8 @@ export class ClientSession {
 
   /** Whether an answer of any size may be made for this client now; if not, `defer` the read. */
   get takesAnswers(): boolean {
+    // Full: they are asked for again once it is drained.
+    if (this.#outputFull && runtime.maybe('little output room')) return false;
     return this.#heldBytes + this.connection.outputBytes <= outputHighWaterBytes;
   }
 
@@ -97,13 +103,13 @@ export class ClientSession {
   }
 
   answer(id: number, kind: string, arrivedAtMs: number, body: ResponseBody): void {
-    this.#finish(kind, arrivedAtMs, body.kind === 'failure');
+    this.#finish(id, kind, arrivedAtMs, body.kind === 'failure');
     this.#send(encodeResponse({ id, body }));
   }
 
   /** An answer that is already encoded. */
-  answerPayload(kind: string, arrivedAtMs: number, payload: Uint8Array): void {
-    this.#finish(kind, arrivedAtMs, false);
+  answerPayload(id: number, kind: string, arrivedAtMs: number, payload: Uint8Array): void {
+    this.#finish(id, kind, arrivedAtMs, false);
     this.#send(payload);
   }
 
@@ -121,17 +127,17 @@ export class ClientSession {
   }
 
   /** One request less in flight. */
-  #finish(kind: string, arrivedAtMs: number, failed: boolean): void {
-    this.#inFlight -= 1;
+  #finish(id: number, kind: string, arrivedAtMs: number, failed: boolean): void {
+    this.#inFlight.delete(id);
     this.#host.onAnswered(kind, arrivedAtMs, failed);
-    if (!this.#throttled || this.#inFlight > requestsInFlightMax / 2) return;
+    if (!this.#throttled || this.#inFlight.size > this.#inFlightMax / 2) return;
     this.#throttled = false;
     this.#resumeReading();
   }
 
   #send(payload: Uint8Array): void {
     this.connection.send(payload);
-    if (this.#outputFull || this.connection.outputBytes <= outputHighWaterBytes) return;
+    if (this.#outputFull || !this.connection.isOutputFull) return;
     this.#outputFull = true;
     this.connection.pause();
     void this.connection.drained().then(() => {
@@ -155,7 +161,11 @@ export class ClientSession {
 
   #accept({ id, body }: Request, arrivedAtMs: number): void {
     if (id === 0) throw new ProtocolError('a request with id 0');
-    this.#inFlight += 1;
+    // Its answer could be taken for the one of the other, and a write for another one.
+    if (this.#inFlight.has(id)) {
+      throw new ProtocolError(`request id ${id} is used again before it was answered`);
+    }
+    this.#inFlight.add(id);
     if (body.kind === 'status') {
       this.#host.onStatus(this, id, arrivedAtMs);
       return;

@@ -1,9 +1,7 @@
-/** The two clocks of a server, as the replica wants them with each event. */
+/** Both clocks of the runtime at one instant, as the replica wants them with each event. */
 import type { Instant } from '../replica/timing.js';
+import { runtime } from '../runtime/runtime.js';
 
-export type Clock = () => Instant;
-
-export const systemClock: Clock = () => ({
-  monotonicMs: performance.now(),
-  wallMs: Date.now(),
-});
+export function now(): Instant {
+  return { monotonicMs: runtime.monotonicMs(), wallMs: runtime.wallMs() };
+}

@@ -2,13 +2,12 @@
  * The one port: accepts connections, learns from the first frame whether a client or a server is
  * there, and turns away what is neither. Whatever is wrong with a connection costs only that one.
  */
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { CatenaError, LimitError, ProtocolError, RefusedToStartError } from '../errors.js';
 import {
   connectionsMax,
   frameStallMs,
   handshakeTimeoutMs,
-  listenBacklog,
   spareConnectionsMax,
 } from '../limits.js';
 import type { Logger } from '../logger.js';
@@ -23,6 +22,7 @@ import {
   protocolVersion,
   type View,
 } from '../protocol/messages.js';
+import { type ListeningPort, runtime, type Timer } from '../runtime/runtime.js';
 import { ClientSession, failureOf, type SessionHost } from './client-session.js';
 import type { ConnectionLimits } from './connection-limits.js';
 import type { PeerLink, PeerNetwork } from './peer-network.js';
@@ -50,11 +50,11 @@ const sweepMs = 1_000;
 
 export class Listener {
   readonly #options: ListenerOptions;
-  readonly #server: Server;
+  #port: ListeningPort | undefined;
   readonly #sessions = new Set<ClientSession>();
   /** Every open connection and, until it has said who it is, when it came. */
   readonly #connections = new Map<Connection, number>();
-  #sweeper: NodeJS.Timeout | undefined;
+  #sweeper: Timer | undefined;
   #congested = false;
   readonly #connectionsMax: number;
   readonly #spareConnectionsMax: number;
@@ -65,9 +65,6 @@ export class Listener {
     this.#connectionsMax = options.limits?.connectionsMax ?? connectionsMax;
     this.#spareConnectionsMax = options.limits?.spareConnectionsMax ?? spareConnectionsMax;
     this.#handshakeTimeoutMs = options.limits?.handshakeTimeoutMs ?? handshakeTimeoutMs;
-    this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) =>
-      this.#onSocket(socket),
-    );
   }
 
   get sessions(): ReadonlySet<ClientSession> {
@@ -76,24 +73,21 @@ export class Listener {
 
   /** Resolves to the port. Rejects with RefusedToStartError if it cannot be had. */
   async listen(address: Address): Promise<number> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', (cause) =>
-        reject(
-          new RefusedToStartError(`cannot listen on ${formatAddress(address)}: ${cause.message}`, {
-            cause,
-          }),
-        ),
-      );
-      this.#server.listen({ ...address, backlog: listenBacklog }, resolve);
-    });
-    this.#server.removeAllListeners('error');
-    // Out of descriptors and the like: new clients fail, what is connected goes on (FAULTS D7).
-    this.#server.on('error', (error) =>
-      this.#options.logger.error('cannot accept connections', { reason: error.message }),
-    );
-    this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
-    const bound = this.#server.address();
-    return typeof bound === 'object' && bound !== null ? bound.port : address.port;
+    try {
+      this.#port = await runtime.listen(address, {
+        onStream: (stream, from) => this.#onStream(stream, from),
+        // Out of descriptors and the like: new clients fail, what is connected goes on (FAULTS D7).
+        onError: (error) =>
+          this.#options.logger.error('cannot accept connections', { reason: error.message }),
+      });
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new RefusedToStartError(`cannot listen on ${formatAddress(address)}: ${reason}`, {
+        cause,
+      });
+    }
+    this.#sweeper = runtime.every(sweepMs, () => this.#sweep());
+    return this.#port.port;
   }
 
   setCongested(congested: boolean): void {
@@ -107,8 +101,8 @@ export class Listener {
 
   /** `abrupt`: as a crash would, without sending what is queued. */
   async close(abrupt: boolean): Promise<void> {
-    clearInterval(this.#sweeper);
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#sweeper?.cancel();
+    const closed = this.#port?.close();
     for (const connection of this.#connections.keys()) {
       if (abrupt) connection.close(undefined);
       else connection.end();
@@ -116,11 +110,10 @@ export class Listener {
     await closed;
   }
 
-  #onSocket(socket: Socket): void {
-    const from = `${socket.remoteAddress}:${socket.remotePort}`;
+  #onStream(stream: Duplex, from: string): void {
     let accepted: Accepted | undefined;
     const connection: Connection = new Connection(
-      socket,
+      stream,
       {
         onPayloads: (payloads) => {
           let rest = payloads;
@@ -142,7 +135,7 @@ export class Listener {
       connection.close(new LimitError('the number of connections', size + 1, max, 'at once'));
       return;
     }
-    this.#connections.set(connection, performance.now());
+    this.#connections.set(connection, runtime.monotonicMs());
   }
 
   #open(connection: Connection, open: Open): Accepted {
@@ -224,7 +217,7 @@ export class Listener {
 
   /** Connections that stay silent before they said who they are, or stop in the middle of a frame. */
   #sweep(): void {
-    const now = performance.now();
+    const now = runtime.monotonicMs();
     for (const [connection, cameAtMs] of this.#connections) {
       if (now - cameAtMs > this.#handshakeTimeoutMs) {
         const waited = `no first frame within ${this.#handshakeTimeoutMs} ms`;

@@ -8,6 +8,7 @@
 import type { SessionState } from '../coordination/coordinator.js';
 import type { Instant } from '../replica/timing.js';
 import type { Waiting } from '../replica/waiting.js';
+import { dateOf, runtime, type Timer } from '../runtime/runtime.js';
 import { secondsText } from '../text.js';
 
 export interface OperatorLinesOptions {
@@ -30,7 +31,7 @@ const awayMs = 1_000;
 
 export class OperatorLines {
   readonly #options: OperatorLinesOptions;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
 
   /** The kind seen last, since when, and the one that a line was printed of while it lasts. */
   #kind: string | undefined;
@@ -50,11 +51,11 @@ export class OperatorLines {
 
   start(): void {
     this.#awaySince = this.#options.clock();
-    this.#timer = setInterval(() => this.onTick(), tickMs).unref();
+    this.#timer = runtime.every(tickMs, () => this.onTick(), { keepsAlive: false });
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    this.#timer?.cancel();
   }
 
   onSession(state: SessionState): void {
@@ -88,7 +89,7 @@ export class OperatorLines {
     this.#isAwayShown = true;
     const { coordinationName } = this.#options;
     if (!this.#wasConnected) return this.#say(` is waiting for ${coordinationName}`);
-    const since = new Date(this.#awaySince.wallMs).toISOString();
+    const since = dateOf(this.#awaySince.wallMs).toISOString();
     const meanwhile =
       waiting === undefined
         ? 'the chain goes on without it'

@@ -3,7 +3,6 @@
  * data of one server the whole truth, as a new generation. Nothing happens without the operator's yes;
  * what only other servers hold is given up by it.
  */
-import { randomUUID } from 'node:crypto';
 import {
   type Configuration,
   formatConfiguration,
@@ -12,6 +11,7 @@ import {
 import type { ChainRead, Coordinator } from '../coordination/coordinator.js';
 import { recovered } from '../coordination/membership.js';
 import { CoordinationError, RefusedToStartError } from '../errors.js';
+import { runtime } from '../runtime/runtime.js';
 import { checkExistingDataPath } from './data-path.js';
 import { recover } from './recovery.js';
 
@@ -82,9 +82,9 @@ export async function planRecovery(
   const address =
     lastKnown.members.find((member) => member.serverId === serverId)?.address ??
     `server-${serverId.slice(0, 8)}:0`;
-  const self = { serverId, incarnation: randomUUID(), address };
+  const self = { serverId, incarnation: runtime.uuid(), address };
   const configuration = recovered(lastKnown, current, self, {
-    configId: randomUUID(),
+    configId: runtime.uuid(),
     by: 'operator',
     reason: `recovered by the operator with the data of ${address}`,
   });

@@ -5,7 +5,7 @@
  *
  * Invariant: a link number is used once; each `onLinkUp` is followed by exactly one `onLinkDown`.
  */
-import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { type Member, sameMember } from '../coordination/configuration.js';
 import { ProtocolError } from '../errors.js';
 import { handshakeTimeoutMs } from '../limits.js';
@@ -20,6 +20,7 @@ import {
   protocolVersion,
 } from '../protocol/messages.js';
 import type { LinkId } from '../replica/events.js';
+import { rarely, runtime, type Timer } from '../runtime/runtime.js';
 
 export type DialFailure = 'refused' | 'replaced' | 'unreachable';
 
@@ -55,11 +56,11 @@ export class PeerNetwork {
   readonly #links = new Map<LinkId, PeerLink>();
   #nextLink = 1;
   #target: Member | undefined;
-  #dialing: Socket | undefined;
+  #dialing: Duplex | undefined;
   #dialed: PeerLink | undefined;
   #redialMs = redialMsMin;
-  #redialTimer: NodeJS.Timeout | undefined;
-  readonly #probes = new Set<Socket>();
+  #redialTimer: Timer | undefined;
+  readonly #probes = new Set<Duplex>();
   #closed = false;
 
   constructor(options: PeerNetworkOptions) {
@@ -82,7 +83,7 @@ export class PeerNetwork {
     this.#target = target;
     this.#dialing?.destroy();
     this.#dialing = undefined;
-    clearTimeout(this.#redialTimer);
+    this.#redialTimer?.cancel();
     this.#dialed?.connection.close(undefined);
     this.#dialed = undefined;
     this.#redialMs = redialMsMin;
@@ -91,12 +92,15 @@ export class PeerNetwork {
 
   /** Does anybody listen there? Only a failure is reported. */
   probe(target: Member): void {
-    const socket = connect(endpointOf(target));
-    this.#probes.add(socket);
-    socket.once('close', () => this.#probes.delete(socket));
-    socket.setTimeout(handshakeTimeoutMs, () => socket.destroy());
-    socket.once('connect', () => socket.destroy());
-    socket.once('error', (error) => {
+    const stream = runtime.dial(endpointOf(target));
+    this.#probes.add(stream);
+    const waits = runtime.after(handshakeTimeoutMs, () => stream.destroy(), { keepsAlive: false });
+    stream.once('close', () => {
+      waits.cancel();
+      this.#probes.delete(stream);
+    });
+    stream.once('connect', () => stream.destroy());
+    stream.once('error', (error: Error) => {
       if (!this.#closed) this.#options.handler.onDialFailed(target, failureOf(error));
     });
   }
@@ -115,7 +119,7 @@ export class PeerNetwork {
   close(): void {
     this.#closed = true;
     this.dial(undefined);
-    for (const socket of this.#probes) socket.destroy();
+    for (const stream of this.#probes) stream.destroy();
     for (const link of this.#links.values()) link.connection.close(undefined);
   }
 
@@ -128,17 +132,17 @@ export class PeerNetwork {
   }
 
   #dialNow(target: Member): void {
-    const socket = connect({ ...endpointOf(target), noDelay: true, keepAlive: true });
-    this.#dialing = socket;
-    const onTimeout = (): unknown => socket.destroy(new Error('no answer'));
-    socket.setTimeout(handshakeTimeoutMs, onTimeout);
+    const stream = runtime.dial(endpointOf(target));
+    this.#dialing = stream;
+    const onTimeout = (): unknown => stream.destroy(new Error('no answer'));
+    const waits = runtime.after(handshakeTimeoutMs, onTimeout, { keepsAlive: false });
     let link: PeerLink | undefined;
     let failure: Error | undefined;
-    socket.once('error', (error) => {
+    stream.once('error', (error: Error) => {
       failure = error;
     });
     const connection = new Connection(
-      socket,
+      stream,
       {
         onPayloads: (payloads) => {
           if (link !== undefined) {
@@ -146,12 +150,13 @@ export class PeerNetwork {
             return;
           }
           link = this.#greeted(target, connection, payloads[0] as Buffer);
-          socket.setTimeout(0, onTimeout);
+          waits.cancel();
           if (payloads.length > 1) this.#options.handler.onLinkPayloads(link, payloads.slice(1));
         },
         onClose: (error) => {
+          waits.cancel();
           const cause = failure ?? error;
-          if (link === undefined) this.#onDialFailed(socket, target, cause);
+          if (link === undefined) this.#onDialFailed(stream, target, cause);
           else this.#onDialedClosed(link, target, cause);
         },
       },
@@ -172,8 +177,8 @@ export class PeerNetwork {
     return this.#dialed;
   }
 
-  #onDialFailed(socket: Socket, target: Member, error: Error | undefined): void {
-    if (this.#dialing !== socket || this.#closed) return;
+  #onDialFailed(stream: Duplex, target: Member, error: Error | undefined): void {
+    if (this.#dialing !== stream || this.#closed) return;
     this.#dialing = undefined;
     this.#options.handler.onDialFailed(target, failureOf(error));
     this.#redialLater(target);
@@ -190,10 +195,11 @@ export class PeerNetwork {
   }
 
   #redialLater(target: Member): void {
-    clearTimeout(this.#redialTimer);
-    this.#redialTimer = setTimeout(() => {
+    this.#redialTimer?.cancel();
+    const waitMs = rarely('an early redial', 0, this.#redialMs);
+    this.#redialTimer = runtime.after(waitMs, () => {
       if (this.#target === target) this.#dialNow(target);
-    }, this.#redialMs);
+    });
     this.#redialMs = Math.min(this.#redialMs * 2, redialMsMax);
   }
 }

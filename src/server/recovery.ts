@@ -17,6 +17,7 @@ import type { Entry } from '../replica/entry.js';
 import { EntryLog } from '../replica/entry-log.js';
 import { EpochRuns } from '../replica/epoch-runs.js';
 import type { Founding } from '../replica/founding.js';
+import { rarely } from '../runtime/runtime.js';
 import type { CheckpointState } from './snapshots/checkpoints.js';
 import { parseMetadata } from './snapshots/metadata.js';
 
@@ -92,7 +93,7 @@ async function recoverFrom(
     runs.upTo(runs.lastSeq),
     machine.appliedSeq,
     suffix,
-    recentBytesMax,
+    rarely('few entries in memory', 0, recentBytesMax),
   );
   return {
     data,

@@ -26,16 +26,18 @@ import type {
   WriteRequest,
 } from '../replica/events.js';
 import type { Replica } from '../replica/replica.js';
+import { rarely, runtime, type Timer } from '../runtime/runtime.js';
 import { compareAndSet, readingOf } from './chain-znode.js';
 import { answerAssigned, answerWritten, ReadAnswers } from './answers.js';
 import type { ClientRead, ClientWrite } from './client-requests.js';
-import type { Clock } from './clock.js';
+import { now } from './clock.js';
 import type { PeerLink, PeerNetwork } from './peer-network.js';
 import { type Recovered, writeLastKnown } from './recovery.js';
 import { CatchUpReport } from './snapshots/catch-up-report.js';
 import { Snapshots } from './snapshots/snapshots.js';
 import type { SnapshotRequest } from './snapshots/source.js';
 import { StateComparison } from './integrity/state-comparison.js';
+import type { ServerWatch } from './server-watch.js';
 import { WriteQueue } from './write-queue.js';
 
 export interface ReplicaHostEvents {
@@ -58,13 +60,13 @@ export interface ReplicaHostOptions {
   readonly recovered: Recovered;
   readonly coordinator: Coordinator;
   readonly peers: PeerNetwork;
-  readonly clock: Clock;
   readonly tickMs: number;
   /** Bytes of log that are kept although a snapshot covers them. */
   readonly logRetainBytes: number;
   readonly logger: Logger;
   readonly self: Member;
   readonly events: ReplicaHostEvents;
+  readonly watch?: ServerWatch | undefined;
 }
 
 /** A log without appends for this long is sealed. */
@@ -83,12 +85,13 @@ export class ReplicaHost {
   #turnScheduled = false;
   #flushes: (() => void)[] = [];
   #congested = false;
-  /** Monotonic, of the newest append that is not sealed. */
-  #appendedAtMs = Number.POSITIVE_INFINITY;
+  readonly #unacknowledgedBytesMax = rarely('little room in the chain', 1, unacknowledgedBytesMax);
+  /** Monotonic, of the newest append that is not sealed; undefined: all are. */
+  #appendedAtMs: number | undefined;
   readonly snapshots: Snapshots;
   readonly #catchUp: CatchUpReport;
   readonly #comparison: StateComparison;
-  #ticker: NodeJS.Timeout | undefined;
+  #ticker: Timer | undefined;
   #stopped = false;
 
   constructor(options: ReplicaHostOptions) {
@@ -138,17 +141,17 @@ export class ReplicaHost {
   }
 
   start(): void {
-    this.#ticker = setInterval(() => {
+    this.#ticker = runtime.every(this.#options.tickMs, () => {
       this.handle({ kind: 'tick' });
       this.#sealWhenQuiet();
       this.snapshots.onTick();
-    }, this.#options.tickMs);
+    });
   }
 
   /** No event is handled from here on. */
   stop(): void {
     this.#stopped = true;
-    clearInterval(this.#ticker);
+    this.#ticker?.cancel();
   }
 
   /** The one of this moment: an installed snapshot brings another. */
@@ -189,7 +192,8 @@ export class ReplicaHost {
     this.#stepping = true;
     for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
       try {
-        const effects = this.#replica.step(next, this.#options.clock());
+        const effects = this.#replica.step(next, now());
+        this.#options.watch?.onStep(next, effects);
         for (const effect of effects) this.#execute(effect);
         if (next.kind === 'reads-done') {
           this.#answers.discard(next.reads as readonly ClientRead[]);
@@ -232,7 +236,7 @@ export class ReplicaHost {
   #scheduleTurnEnd(): void {
     if (this.#turnScheduled) return;
     this.#turnScheduled = true;
-    setImmediate(() => this.#onTurn());
+    runtime.atTurnEnd(() => this.#onTurn());
   }
 
   /** The end of one turn of the poll loop: everything that arrived in it is dealt with together. */
@@ -260,13 +264,13 @@ export class ReplicaHost {
   }
 
   /** Only a head's writes wait for the chain; elsewhere they are refused at once. */
-  #hasRoom(bytesMax = unacknowledgedBytesMax): boolean {
+  #hasRoom(bytesMax = this.#unacknowledgedBytesMax): boolean {
     const { role, unacknowledgedBytes } = this.#replica;
     return (role !== 'head' && role !== 'single') || unacknowledgedBytes < bytesMax;
   }
 
   #checkCongestion(): void {
-    const congested = !this.#hasRoom(unacknowledgedBytesMax / (this.#congested ? 2 : 1));
+    const congested = !this.#hasRoom(this.#unacknowledgedBytesMax / (this.#congested ? 2 : 1));
     if (congested === this.#congested) return;
     this.#congested = congested;
     this.#options.events.onCongestion(congested);
@@ -348,14 +352,16 @@ export class ReplicaHost {
 
   #append({ epoch, firstSeq, lastSeq, record }: Entry): void {
     this.#catchUp.onAppend(firstSeq, lastSeq, record.length);
-    this.#appendedAtMs = performance.now();
+    this.#appendedAtMs = runtime.monotonicMs();
     this.#options.recovered.log.append({ epoch, firstSeq, lastSeq, bytes: record });
   }
 
   /** A quiet log is sealed, so that rot at its end can be told from a torn write. */
   #sealWhenQuiet(): void {
-    if (performance.now() - this.#appendedAtMs < sealAfterMs) return;
-    this.#appendedAtMs = Number.POSITIVE_INFINITY;
+    if (this.#appendedAtMs === undefined) return;
+    const isQuiet = runtime.monotonicMs() - this.#appendedAtMs >= sealAfterMs;
+    if (!isQuiet && !runtime.maybe('an early seal')) return;
+    this.#appendedAtMs = undefined;
     this.#options.recovered.log.seal().catch((error: unknown) => this.#onStorageFailure(error));
   }
 
@@ -386,7 +392,7 @@ export class ReplicaHost {
 
   #readLog(link: LinkId, fromSeq: number, bytesMax: number): void {
     this.#options.recovered.log
-      .read(fromSeq, bytesMax)
+      .read(fromSeq, rarely('a small read of the log', 1, bytesMax))
       .then((records) =>
         this.handle({ kind: 'log-read', link, entries: records.map((record) => resendOf(record)) }),
       )

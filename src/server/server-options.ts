@@ -15,6 +15,7 @@ import type { Disk } from '../log/disk.js';
 import { segmentBytesDefault } from '../log/segmented-log.js';
 import type { Logger } from '../logger.js';
 import { type Address, parseAddress } from '../protocol/address.js';
+import type { ServerWatch } from './server-watch.js';
 
 export interface ServerOptions {
   readonly listen: Address;
@@ -43,6 +44,8 @@ export interface ServerOptions {
   readonly logger: Logger;
   /** One line for people: serving, role, epoch or chain changed, and why. */
   readonly onLine: (line: string) => void;
+  /** For the simulator's checks. */
+  readonly watch?: ServerWatch;
 }
 
 export const replicasDefault = 5;

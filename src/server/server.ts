@@ -2,8 +2,6 @@
  * One server of a cluster: recovers its disk, opens its port, joins the coordination, and runs until
  * it is told to leave, is killed, or halts. Puts the parts together; what they do is theirs.
  */
-import { randomUUID } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Configuration, Member } from '../coordination/configuration.js';
 import {
   type CatenaError,
@@ -22,9 +20,10 @@ import type { Entry } from '../replica/entry.js';
 import type { ReadRequest, Refusal, Role, WriteRequest } from '../replica/events.js';
 import { Replica } from '../replica/replica.js';
 import { timingOf } from '../replica/timing.js';
+import { nextTurn, rarely, runtime, type Timer } from '../runtime/runtime.js';
 import { type ClientRead, type ClientWrite, isWrite } from './client-requests.js';
 import { type ClientSession, failureOf } from './client-session.js';
-import { systemClock } from './clock.js';
+import { now } from './clock.js';
 import { checkDataPath } from './data-path.js';
 import { connectionLimits } from './connection-limits.js';
 import { Listener } from './listener.js';
@@ -41,6 +40,7 @@ import {
   type ServerOptions,
 } from './server-options.js';
 import { statusOf, viewOf } from './server-status.js';
+import type { ServerInside } from './server-watch.js';
 import { Statistics } from './statistics.js';
 
 /** Below this a learner is fed from the log even if the table is smaller still. */
@@ -63,7 +63,7 @@ export class CatenaServer {
   readonly #memoryCheck: MemoryCheck;
   readonly #statistics = new Statistics();
   readonly #lines: OperatorLines;
-  readonly #startedAtMs = performance.now();
+  readonly #startedAtMs = runtime.monotonicMs();
   #end!: (reason: CatenaError | undefined) => void;
   #onLeft: (() => void) | undefined;
   /** Whether the chain agreed to the leave that was asked for. */
@@ -100,7 +100,7 @@ export class CatenaServer {
     };
     const recovered = await recover(checked.dataPath, listener, {
       ...(checked.disk === undefined ? {} : { disk: checked.disk }),
-      segmentBytes: segmentBytesFor(checked.logRetainBytes),
+      segmentBytes: rarely('a small segment', 4096, segmentBytesFor(checked.logRetainBytes)),
       acceptMoved: checked.acceptMoved,
     });
     try {
@@ -123,7 +123,7 @@ export class CatenaServer {
       this.#end = resolve;
     });
     const { serverId } = recovered.data.identity;
-    this.#self = { serverId, incarnation: randomUUID(), address: this.address };
+    this.#self = { serverId, incarnation: runtime.uuid(), address: this.address };
     const timing = timingOf(options.leaseMs, options.reviveGraceMs);
     this.#replica = new Replica(
       {
@@ -131,8 +131,8 @@ export class CatenaServer {
         replicas: options.replicas,
         minReplicas: options.minReplicas,
         timing,
-        transferWindowBytes,
-        randomId: randomUUID,
+        transferWindowBytes: rarely('a small transfer window', 1, transferWindowBytes),
+        randomId: () => runtime.uuid(),
         seal: sealRecord,
         prefersSnapshot: (seq) => this.#prefersSnapshot(seq),
       },
@@ -161,11 +161,11 @@ export class CatenaServer {
       recovered,
       coordinator: options.coordinator,
       peers: this.#peers,
-      clock: systemClock,
       tickMs: timing.beatMs / 2,
       logRetainBytes: options.logRetainBytes,
       logger,
       self: this.#self,
+      watch: options.watch,
       events: {
         onRole: (role, configuration, reason) => this.#onRole(role, configuration, reason),
         onRefused: (requests, why) => this.#onRefused(requests, why),
@@ -180,9 +180,9 @@ export class CatenaServer {
     this.#lines = new OperatorLines({
       address: this.address,
       coordinationName: options.coordinationName ?? 'ZooKeeper',
-      waiting: () => this.#replica.waiting(systemClock()),
+      waiting: () => this.#replica.waiting(now()),
       onLine: options.onLine,
-      clock: systemClock,
+      clock: now,
     });
     this.#scrubber = createScrubber(recovered, () => this.#host.snapshots.checkpoint.bytes, {
       intervalMs: options.scrubIntervalMs,
@@ -193,8 +193,8 @@ export class CatenaServer {
       intervalMs: options.scrubIntervalMs,
       machine: () => this.#host.machine,
       schedule: (act, ms) => {
-        const timer = setTimeout(act, ms).unref();
-        return () => clearTimeout(timer);
+        const timer = runtime.after(ms, act, { keepsAlive: false });
+        return () => timer.cancel();
       },
       logger,
       onDamage: (error) => this.#halt(error),
@@ -215,7 +215,7 @@ export class CatenaServer {
           );
         },
         onAnswered: (kind, arrivedAtMs, failed) =>
-          this.#statistics.record(kind, performance.now() - arrivedAtMs, failed),
+          this.#statistics.record(kind, runtime.monotonicMs() - arrivedAtMs, failed),
         onLinkPayloads: (link, payloads) => this.#host.onLinkPayloads(link, payloads),
       },
     });
@@ -223,6 +223,15 @@ export class CatenaServer {
 
   get serverId(): string {
     return this.#self.serverId;
+  }
+
+  #insideOf({ log }: Recovered): ServerInside {
+    return {
+      serverId: this.serverId,
+      status: (now) => this.#replica.status(now),
+      machine: () => this.#host.machine,
+      epochAt: (seq) => (seq >= log.firstSeq && seq <= log.lastSeq ? log.epochAt(seq) : undefined),
+    };
   }
 
   get role(): Role {
@@ -259,6 +268,7 @@ export class CatenaServer {
 
   async #open(): Promise<void> {
     const { listen, coordinator, logger, onLine } = this.#options;
+    this.#options.watch?.onRecovered(this.#insideOf(this.#recovered));
     await this.#listener.listen(listen);
     if (this.#closing !== undefined) {
       // The disk failed meanwhile: `ended` says so.
@@ -347,17 +357,17 @@ export class CatenaServer {
   }
 
   async #leaveOrGiveUp(): Promise<boolean> {
-    let timer: NodeJS.Timeout | undefined;
+    let timer: Timer | undefined;
     const left = new Promise<boolean>((resolve) => {
       this.#onLeft = () => resolve(true);
-      timer = setTimeout(() => {
+      timer = runtime.after(leaveTimeoutMs, () => {
         this.#options.logger.warn('leaving without agreement', { afterMs: leaveTimeoutMs });
         resolve(false);
-      }, leaveTimeoutMs);
+      });
     });
     this.#host.handle({ kind: 'leave' });
     const agreed = await Promise.race([left, this.ended.then(() => false)]);
-    clearTimeout(timer);
+    timer?.cancel();
     return agreed;
   }
 
@@ -461,10 +471,10 @@ export class CatenaServer {
         statistics: this.#statistics,
         clientConnections: this.#listener.sessions.size,
         serverConnections: this.#peers.size,
-        uptimeMs: performance.now() - this.#startedAtMs,
+        uptimeMs: runtime.monotonicMs() - this.#startedAtMs,
         scrub: this.#scrubber.last,
       },
-      systemClock(),
+      now(),
     );
     session.answer(id, 'status', arrivedAtMs, { kind: 'status', ...body });
   }

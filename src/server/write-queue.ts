@@ -6,6 +6,7 @@
  */
 import PQueue from 'p-queue';
 import { batchBytesMax, batchOpsMax } from '../limits.js';
+import { rarely } from '../runtime/runtime.js';
 import type { ClientWrite } from './client-requests.js';
 
 export interface WriteSink {
@@ -63,9 +64,10 @@ export class WriteQueue {
 
   /** The oldest writes that fit into one log record; a single larger op goes alone. */
   #takeBatch(): ClientWrite[] {
+    const opsMax = rarely('a batch of one', 1, batchOpsMax);
     let count = 0;
     let bytes = 0;
-    while (count < this.#waiting.length && count < batchOpsMax) {
+    while (count < this.#waiting.length && count < opsMax) {
       bytes += (this.#waiting[count] as ClientWrite).opBytes;
       if (count > 0 && bytes > batchBytesMax) break;
       count += 1;

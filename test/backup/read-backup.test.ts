@@ -75,6 +75,16 @@ test('the format of another release is named, not called damage', async (t) => {
   });
 });
 
+test('a cluster so old that its first epochs are not told apart any more has backups, too', async (t) => {
+  const disk = new MemoryDisk();
+  const runs = [
+    { epoch: 0, lastSeq: 60 },
+    { epoch: 7, lastSeq: 100 },
+  ];
+  await writeByHand(disk, [entry('a', 1)], { runs });
+  t.deepEqual((await verifyBackup(disk, backupPath)).metadata.runs, runs);
+});
+
 test('what is no backup is called that', async (t) => {
   for (const content of ['', 'key\tvalue\n', '{"json": true}']) {
     const error = await refusalOf(Buffer.from(content));

@@ -18,6 +18,7 @@ import {
   type ScanHead,
   type View,
 } from '../../src/protocol/messages.js';
+import type { OpId } from '../../src/protocol/op-id.js';
 import type { ServerStatus } from '../../src/protocol/status.js';
 import { duplexPair } from '../support/duplex-pair.js';
 
@@ -44,6 +45,11 @@ export class FakeChain {
   /** How often each address was dialed. */
   readonly dialed: string[] = [];
   seq = 0;
+
+  /** All ops are of this epoch, as in the instant of a scan. */
+  get appliedOpId(): OpId {
+    return { epoch: this.seq === 0 ? 0 : this.view.epoch, seq: this.seq };
+  }
   /** Of the table, as a server would tell it. */
   stateHash = '';
   view: View;
@@ -206,10 +212,21 @@ export class FakeServer {
         const found = this.chain.table.get(Buffer.from(body.key).toString());
         const value = found?.value ?? new Uint8Array(0);
         const version = found?.version ?? 0;
-        return session.answer(id, { kind: 'value', found: found !== undefined, value, version });
+        const at = this.chain.appliedOpId;
+        return session.answer(id, {
+          kind: 'value',
+          found: found !== undefined,
+          value,
+          version,
+          at,
+        });
       }
       case 'size':
-        return session.answer(id, { kind: 'count', keys: this.chain.table.size });
+        return session.answer(id, {
+          kind: 'count',
+          keys: this.chain.table.size,
+          at: this.chain.appliedOpId,
+        });
       case 'scan':
         return this.#scan(id, session, body.values);
       case 'verify': {

@@ -44,11 +44,16 @@ function holdFirst(kind: Request['body']['kind']): {
 
 test('values go in and come out, as text and as bytes', async (t) => {
   const { client } = await started();
+  t.deepEqual(await client.read('a'), { found: undefined, at: '0-0' });
   t.deepEqual(await client.put('a', 'one'), { opId: '1-1', replaced: false });
   t.deepEqual(await client.put('a', Uint8Array.of(0, 255)), { opId: '1-2', replaced: true });
   t.deepEqual(await client.get('a'), { value: Uint8Array.of(0, 255), version: 2 });
   t.is(await client.get('b'), undefined);
   t.is(await client.size(), 1);
+  const found = { value: Uint8Array.of(0, 255), version: 2 };
+  t.deepEqual(await client.read('a'), { found, at: '1-2' });
+  t.deepEqual(await client.read('b'), { found: undefined, at: '1-2' });
+  t.deepEqual(await client.readSize(), { keys: 1, at: '1-2' });
   t.deepEqual(await client.delete('a'), { opId: '1-3', existed: true });
   t.deepEqual(await client.delete('a'), { opId: '1-4', existed: false });
   t.deepEqual(await client.put('c', 'x', { wait: false }), { opId: '1-5' });

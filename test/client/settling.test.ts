@@ -171,13 +171,15 @@ test.serial('close settles everything: sent writes as unknown, the rest as close
   await client.close();
 });
 
+const at = { epoch: 1, seq: 1 };
+
 const garbage: Record<string, Uint8Array> = {
   'an HTTP answer': Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'),
   'a length of 2 GiB': Buffer.from('7fffffff00000000', 'hex'),
   'a frame that is no message': encodeFrame(Uint8Array.of(255, 255, 255)),
   'a bad checksum': Buffer.from('0000000100000000ff', 'hex'),
   'an answer to a request that was never made': encodeFrame(
-    encodeResponse({ id: 4_000_000, body: { kind: 'count', keys: 1 } }),
+    encodeResponse({ id: 4_000_000, body: { kind: 'count', keys: 1, at } }),
   ),
   'an answer of the wrong kind': encodeFrame(
     encodeResponse({ id: 1, body: { kind: 'verified', outcome: 'never' } }),
@@ -185,10 +187,9 @@ const garbage: Record<string, Uint8Array> = {
   'a page that nobody asked for': encodeFrame(
     encodeResponse({ id: 1, body: { kind: 'page', entries: [], last: false } }),
   ),
-  'half a frame': encodeFrame(encodeResponse({ id: 1, body: { kind: 'count', keys: 1 } })).subarray(
-    0,
-    9,
-  ),
+  'half a frame': encodeFrame(
+    encodeResponse({ id: 1, body: { kind: 'count', keys: 1, at } }),
+  ).subarray(0, 9),
 };
 
 for (const [what, bytes] of Object.entries(garbage)) {
@@ -227,6 +228,7 @@ test.serial(
             found: true,
             value: Buffer.from('late'),
             version: 1,
+            at,
           }),
         );
       } else good();

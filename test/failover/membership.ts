@@ -6,7 +6,7 @@ import type { ExecutionContext } from 'ava';
 import { connect } from '../../src/index.js';
 import { checkStateHashes } from '../support/agreement.js';
 import type { Deployment } from '../support/deployment.js';
-import type { HistoryOp } from '../support/history.js';
+import type { HistoryOp } from '../../src/simulation/checkers/history.js';
 import type { WorkloadOptions } from '../support/workload.js';
 import { checkEveryMember, judge, startChain } from './scenarios.js';
 

@@ -4,8 +4,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
+import { type HistoryOp, keyOf } from '../../src/simulation/checkers/history.js';
 import type { Deployment } from '../support/deployment.js';
-import { checkHistory, type HistoryOp } from '../support/history.js';
+import { judgeHistory } from '../support/verdict.js';
 import { withoutFiller } from '../support/workload.js';
 
 /** A workload that ends sooner than this many answered ops proves nothing. */
@@ -151,11 +152,11 @@ export async function fourthServer(
   t.true(keys >= 100_000, `only ${keys} keys`);
 }
 
-/** The history has no violation, and enough happened for that to mean something. */
+/** One linear order explains the history, and enough happened for that to mean something. */
 export function judge(t: ExecutionContext, history: readonly HistoryOp[]): void {
   const answered = history.filter(({ outcome }) => outcome === 'ok').length;
   t.true(answered >= answeredMin, `only ${answered} ops were answered`);
-  t.deepEqual(checkHistory(history).slice(0, 10), []);
+  judgeHistory(t, history);
 }
 
 /** Reads the whole table at each member: equal byte for byte, and nothing acknowledged is missing. */
@@ -166,41 +167,48 @@ export async function checkEveryMember(
 ): Promise<number> {
   const tables: string[] = [];
   for (const address of deployment.chain.newest.members) {
-    const { code, stdout, stderr } = await deployment.client(['--at', address, 'table']);
+    const { code, stdout, stderr } = await deployment.client(['--at', address, 'table', '--json']);
     t.is(code, 0, stderr);
     tables.push(stdout.split('\n').sort().join('\n'));
   }
   for (const table of tables) t.true(table === tables[0], 'the tables of all members are equal');
   const lines = (tables[0] as string).split('\n').filter((line) => line !== '');
-  const values = new Map(
-    lines.map((line) => {
-      const [key, value] = line.split('\t') as [string, string];
-      return [key, withoutFiller(value)];
-    }),
-  );
-  t.deepEqual(checkHistory([...history, ...finalReads(history, values)]).slice(0, 10), []);
+  judgeHistory(t, [...history, ...finalReads(history, lines.map(entryOf))]);
   return lines.length;
 }
 
-/** The table as reads after everything else; their seq is that of the write whose value they hold. */
-function finalReads(
-  history: readonly HistoryOp[],
-  values: ReadonlyMap<string, string>,
-): HistoryOp[] {
-  const endMs = Math.max(...history.map((op) => op.endMs)) + 1;
-  const seqs = new Map<string, number>();
-  for (const op of history) {
-    if (op.value !== undefined && op.seq !== undefined) seqs.set(`${op.key}=${op.value}`, op.seq);
-  }
-  const reads: HistoryOp[] = [];
-  for (const key of new Set(history.map((op) => op.key))) {
-    const value = values.get(key);
-    // Written with an unknown outcome and never read: its seq is not known, but it is the newest.
-    const seq = value === undefined ? 0 : (seqs.get(`${key}=${value}`) ?? Number.MAX_SAFE_INTEGER);
-    const noted = { client: -1, kind: 'get', key, outcome: 'ok', seq } as const;
-    reads.push({ ...noted, ...(value === undefined ? {} : { value }), startMs: endMs, endMs });
-  }
-  return reads;
+interface TableEntry {
+  readonly key: string;
+  readonly value: string;
+  readonly version: number;
+}
+
+function entryOf(line: string): TableEntry {
+  const { key, value, version } = JSON.parse(line) as TableEntry;
+  return { key, value: withoutFiller(value), version };
+}
+
+/** The table as reads after everything else, of a state that has whatever was answered. */
+function finalReads(history: readonly HistoryOp[], table: readonly TableEntry[]): HistoryOp[] {
+  const endMs = history.reduce((last, op) => Math.max(last, op.endMs), 0) + 1;
+  const answered = history.map(({ at }) => at?.seq ?? 0);
+  const seq = [...answered, ...table.map(({ version }) => version)].reduce(
+    (newest, each) => Math.max(newest, each),
+    0,
+  );
+  const entries = new Map(table.map((entry) => [entry.key, entry]));
+  return [...new Set(history.flatMap((op) => keyOf(op) ?? []))].map((key): HistoryOp => {
+    const entry = entries.get(key);
+    const found = entry === undefined ? null : { value: entry.value, version: entry.version };
+    const noted = {
+      client: -1,
+      startMs: endMs,
+      endMs,
+      outcome: 'ok',
+      at: { epoch: 0, seq },
+    } as const;
+    return { ...noted, kind: 'get', key, answer: { found } };
+  });
 }
 
 /** For how long no write was answered around each kill: printed, not judged. */

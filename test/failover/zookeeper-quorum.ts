@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import type { KvClient } from '../../src/index.js';
 import { type Ensemble, runEnsemble } from '../../scripts/zookeeper-ensemble.js';
-import type { HistoryOp } from '../support/history.js';
+import type { HistoryOp } from '../../src/simulation/checkers/history.js';
 import { deployTroubled, eventually, type Troubled } from '../support/troubled.js';
 import { fourLetterWord, type LocalZooKeeper } from '../support/zookeeper.js';
 import { connectedSessions } from '../support/zookeeper-operator.js';

@@ -6,19 +6,21 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseOpId } from '../../src/protocol/op-id.js';
 import { startChain } from '../failover/scenarios.js';
-import type { HistoryOp } from '../support/history.js';
+import type { HistoryOp } from '../../src/simulation/checkers/history.js';
 import { deployProcesses, runToEnd, serverScript } from '../support/processes.js';
 import { serialTestUnless } from '../support/requirement.js';
 import { missingZooKeeper } from '../support/zookeeper.js';
 
 const test = serialTestUnless(await missingZooKeeper());
 
+type Put = Extract<HistoryOp, { readonly kind: 'put' }>;
+
 /** The lines of `table` after op `seq`, sorted, as the acknowledged writes tell. */
-function tableAt(puts: readonly HistoryOp[], seq: number): string[] {
-  const newest = new Map<string, HistoryOp>();
+function tableAt(puts: readonly Put[], seq: number): string[] {
+  const newest = new Map<string, Put>();
   for (const put of puts) {
-    const at = put.seq as number;
-    if (at <= seq && at > (newest.get(put.key)?.seq ?? 0)) newest.set(put.key, put);
+    const at = put.at?.seq as number;
+    if (at <= seq && at > (newest.get(put.key)?.at?.seq ?? 0)) newest.set(put.key, put);
   }
   return [...newest].map(([key, { value }]) => `${key}\t${value}`).sort();
 }
@@ -44,9 +46,9 @@ test('a busy chain is backed up through a replica, restored as a new cluster, an
     const { opId, keys } = JSON.parse(backup.stdout) as { opId: string; keys: number };
     const { seq, epoch } = parseOpId(opId);
     const history = await load;
-    const puts = history.filter(({ kind }) => kind === 'put');
+    const puts = history.filter((op) => op.kind === 'put');
     t.true(puts.every(({ outcome }) => outcome === 'ok'));
-    const later = puts.filter((put) => (put.seq as number) > seq);
+    const later = puts.filter((put) => (put.at?.seq as number) > seq);
     t.true(puts.length - later.length > 250 && later.length > 100, 'the chain was busy');
     const expected = tableAt(puts, seq);
     t.is(expected.length, keys);
@@ -77,7 +79,7 @@ test('a busy chain is backed up through a replica, restored as a new cluster, an
     // Their op ids stay true; what the backup does not hold was never executed here.
     t.is((await inRestored('put', 'new', 'write')).code, 0);
     t.is((await inRestored('verify', opId)).stdout, 'executed\n');
-    t.is((await inRestored('verify', `${epoch}-${later[0]?.seq}`)).stdout, 'never\n');
+    t.is((await inRestored('verify', `${epoch}-${later[0]?.at?.seq}`)).stdout, 'never\n');
 
     // The old cluster goes on beside it, and takes no restored data in.
     t.is((await old.client(['put', 'still', 'here'])).code, 0);

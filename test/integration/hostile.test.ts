@@ -99,30 +99,44 @@ const lengthOf = (length: number): Buffer => {
 const badChecksum = Buffer.from(encodeFrame(Buffer.from('payload')));
 badChecksum[4] = (badChecksum[4] as number) ^ 1;
 
-for (const [what, bytes, reason] of [
-  ['garbage', Buffer.from('\u00ff\u00fe garbage, no frame at all'), 'is announced, the limit is'],
-  ['an HTTP request', Buffer.from('GET / HTTP/1.1\r\nHost: h\r\n\r\n'), 'is announced'],
-  ['a TLS hello', Buffer.from('16030100f8010000f40303aabbcc', 'hex'), 'is announced'],
-  ['a length of 2 GiB', lengthOf(2 ** 31), `of ${2 ** 31} bytes is announced`],
-  ['a length just beyond the limit', lengthOf(frameBytesMax + 1), 'is announced'],
-  ['a frame with a wrong checksum', badChecksum, 'fails its checksum'],
-  ['a first frame that is no Open', encodeFrame(Buffer.from([7, 7, 7])), 'malformed protobuf'],
+for (const [row, what, bytes, reason] of [
   [
+    'I2',
+    'garbage',
+    Buffer.from('\u00ff\u00fe garbage, no frame at all'),
+    'is announced, the limit is',
+  ],
+  ['I2', 'an HTTP request', Buffer.from('GET / HTTP/1.1\r\nHost: h\r\n\r\n'), 'is announced'],
+  ['I2', 'a TLS hello', Buffer.from('16030100f8010000f40303aabbcc', 'hex'), 'is announced'],
+  ['I1', 'a length of 2 GiB', lengthOf(2 ** 31), `of ${2 ** 31} bytes is announced`],
+  ['I1', 'a length just beyond the limit', lengthOf(frameBytesMax + 1), 'is announced'],
+  ['I1', 'a frame with a wrong checksum', badChecksum, 'fails its checksum'],
+  [
+    'I1',
+    'a first frame that is no Open',
+    encodeFrame(Buffer.from([7, 7, 7])),
+    'malformed protobuf',
+  ],
+  [
+    'I1',
     'another version',
     encodeFrame(encodeOpen({ version: 99, cluster })),
     'protocol version 99; this server speaks 1',
   ],
   [
+    'I1',
     'another cluster',
     encodeFrame(encodeOpen({ version: protocolVersion, cluster: 'another' })),
     "belongs to cluster 'default', not 'another'",
   ],
   [
+    'I1',
     'garbage after an Open',
     Buffer.concat([openFrame, encodeFrame(Buffer.from('garbage'))]),
     'malformed',
   ],
   [
+    'I2',
     'server messages from a client',
     Buffer.concat([
       openFrame,
@@ -131,12 +145,13 @@ for (const [what, bytes, reason] of [
     'malformed',
   ],
   [
+    'I1',
     'a request with id 0',
     Buffer.concat([openFrame, encodeFrame(encodeRequest({ id: 0, body: { kind: 'size' } }))]),
     'a request with id 0',
   ],
 ] as const) {
-  test.serial(`${what}: that connection is closed, with a reason`, async (t) => {
+  test.serial(`${row}: ${what}: that connection is closed, with a reason`, async (t) => {
     const log = logFromHere();
     const rounds = await whileServing(async () => {
       const socket = openSocket();
@@ -148,7 +163,7 @@ for (const [what, bytes, reason] of [
   });
 }
 
-test.serial('half a frame, then the end', async (t) => {
+test.serial('I1: half a frame, then the end', async (t) => {
   const log = logFromHere();
   const socket = openSocket();
   socket.end(Buffer.concat([openFrame, openFrame.subarray(0, 11)]));
@@ -158,7 +173,7 @@ test.serial('half a frame, then the end', async (t) => {
 });
 
 test.serial(
-  'half a first frame, or nothing, then silence: closed when the time is up',
+  'I3: half a first frame, or nothing, then silence: closed when the time is up',
   async (t) => {
     const log = logFromHere();
     const rounds = await whileServing(async () => {
@@ -185,7 +200,7 @@ test.serial('a connection that is reset in the middle of everything', async (t) 
   t.true(rounds >= 3);
 });
 
-test.serial('one byte at a time is only slower', async (t) => {
+test.serial('I3: one byte at a time is only slower', async (t) => {
   const client = await RawClient.open(port);
   const socket = openSocket();
   const wanted = encodeFrame(
@@ -201,7 +216,7 @@ test.serial('one byte at a time is only slower', async (t) => {
   client.close();
 });
 
-test.serial('an Append from a stranger that claims to be a server', async (t) => {
+test.serial('I2: an Append from a stranger that claims to be a server', async (t) => {
   const raw = await RawClient.open(port);
   const { view } = await raw.opened;
   const ops = [{ kind: 'put' as const, key: Buffer.from('planted'), value: Buffer.from('evil') }];
@@ -241,7 +256,7 @@ test.serial('an Append from a stranger that claims to be a server', async (t) =>
   raw.close();
 });
 
-test.serial('too large, too small: typed errors, and the connection goes on', async (t) => {
+test.serial('I1: too large, too small: typed errors, and the connection goes on', async (t) => {
   const client = await RawClient.open(port);
   const failureOf = async (key: Buffer, value: Buffer): Promise<string> => {
     const body = await client.put(key, value);
@@ -262,7 +277,31 @@ test.serial('too large, too small: typed errors, and the connection goes on', as
   client.close();
 });
 
-test.serial('a hundred thousand requests at once are all answered', async (t) => {
+test.serial(
+  'I6: a request id used again while its write is under way: no write is run for another',
+  async (t) => {
+    const log = logFromHere();
+    const rounds = await whileServing(async () => {
+      for (let count = 0; count < 20; count++) {
+        const client = await RawClient.open(port);
+        const payload = (value: string): Uint8Array =>
+          encodeRequest({ id: 7, body: putOf(`reused-${count}`, value) });
+        // Both lie in one chunk, so the first one cannot have been answered yet.
+        client.connection.send(payload('first'));
+        client.connection.send(payload('second'));
+        await client.closed;
+      }
+    });
+    t.true(rounds >= 3);
+    await log.untilReason('request id 7 is used again');
+    for (let count = 0; count < 20; count++) {
+      const found = await honest.get(`reused-${count}`);
+      t.not(Buffer.from(found?.value ?? []).toString(), 'second');
+    }
+  },
+);
+
+test.serial('I3: a hundred thousand requests at once are all answered', async (t) => {
   const client = await RawClient.open(port);
   const count = 100_000;
   const rounds = await whileServing(async () => {
@@ -285,45 +324,48 @@ test.serial('a hundred thousand requests at once are all answered', async (t) =>
   client.close();
 });
 
-test.serial('a client that never reads its answers: memory is bounded', async (t) => {
-  const writer = await RawClient.open(port);
-  for (let n = 0; n < 4; n++) {
-    t.is((await writer.put(`large-${n}`, Buffer.alloc(valueBytesMax, n))).kind, 'written');
-  }
-  const before = await residentBytes();
-  let highest = 0;
-  // A server without bounds must fail this test, not take down the machine.
-  const guard = setInterval(() => {
-    void residentBytes().then((bytes) => {
-      if (bytes > before + 2 ** 31) child.kill('SIGKILL');
-    });
-  }, 100);
-  t.teardown(() => clearInterval(guard));
-  const rounds = await whileServing(async () => {
-    const deaf = await Promise.all([1, 2, 3].map(() => RawClient.open(port)));
-    for (const client of deaf) {
-      client.socket.pause();
-      for (let n = 0; n < 3_000; n++) {
-        client.send({ kind: 'get', key: Buffer.from(`large-${n % 4}`) });
-        client.send({ kind: 'status' });
-        if (n % 10 === 0) client.send({ kind: 'scan', values: true });
+test.serial(
+  'I5: a client that never reads its answers: memory is bounded, writers never wait for it',
+  async (t) => {
+    const writer = await RawClient.open(port);
+    for (let n = 0; n < 4; n++) {
+      t.is((await writer.put(`large-${n}`, Buffer.alloc(valueBytesMax, n))).kind, 'written');
+    }
+    const before = await residentBytes();
+    let highest = 0;
+    // A server without bounds must fail this test, not take down the machine.
+    const guard = setInterval(() => {
+      void residentBytes().then((bytes) => {
+        if (bytes > before + 2 ** 31) child.kill('SIGKILL');
+      });
+    }, 100);
+    t.teardown(() => clearInterval(guard));
+    const rounds = await whileServing(async () => {
+      const deaf = await Promise.all([1, 2, 3].map(() => RawClient.open(port)));
+      for (const client of deaf) {
+        client.socket.pause();
+        for (let n = 0; n < 3_000; n++) {
+          client.send({ kind: 'get', key: Buffer.from(`large-${n % 4}`) });
+          client.send({ kind: 'status' });
+          if (n % 10 === 0) client.send({ kind: 'scan', values: true });
+        }
       }
-    }
-    // All answers together would be 24 GB a client. Others are served, long enough to see it grow.
-    for (let n = 0; n < 200; n++) {
-      await writer.put('growing', `${n}`);
-      highest = Math.max(highest, await residentBytes());
-    }
-    for (const client of deaf) client.close();
-  });
-  t.true(rounds >= 3);
-  const grownMiB = Math.round((highest - before) / 1024 / 1024);
-  t.true(grownMiB < 400, `the server grew by ${grownMiB} MiB`);
-  t.log(`grown by ${grownMiB} MiB`);
-  writer.close();
-});
+      // All answers together would be 24 GB a client. Others are served, long enough to see it grow.
+      for (let n = 0; n < 200; n++) {
+        await writer.put('growing', `${n}`);
+        highest = Math.max(highest, await residentBytes());
+      }
+      for (const client of deaf) client.close();
+    });
+    t.true(rounds >= 3);
+    const grownMiB = Math.round((highest - before) / 1024 / 1024);
+    t.true(grownMiB < 400, `the server grew by ${grownMiB} MiB`);
+    t.log(`grown by ${grownMiB} MiB`);
+    writer.close();
+  },
+);
 
-test.serial('thousands of connections come and go', async (t) => {
+test.serial('I4: thousands of connections come and go', async (t) => {
   const raw = await RawClient.open(port);
   const connections = async (): Promise<number> => {
     const status = await raw.request({ kind: 'status' });

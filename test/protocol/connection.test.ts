@@ -1,10 +1,12 @@
 /** Connections over a pair of streams: order, one write a turn, backpressure, and one reason at the end. */
 import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import test from 'ava';
 import { CatenaError, LimitError, ProtocolError } from '../../src/errors.js';
-import { frameBytesMax, outputHighWaterBytes } from '../../src/limits.js';
+import { frameBytesMax, outputHighWaterBytes, outputStallMs } from '../../src/limits.js';
 import { Connection } from '../../src/protocol/connection.js';
 import { encodeFrame } from '../../src/protocol/frame.js';
+import { enterRuntime, runtime } from '../../src/runtime/runtime.js';
 import { duplexPair, type PairEnd } from '../support/duplex-pair.js';
 
 /** A connection that notes what comes; `closed` resolves to the reason. */
@@ -112,6 +114,59 @@ test('drained waits while the peer does not read, and for all that wait at once'
   await Promise.all(waits);
   t.is(drained, 2);
   t.true(source.connection.outputBytes <= outputHighWaterBytes);
+});
+
+test.serial(
+  'I5: a peer that takes nothing is disconnected when its time is up; nobody waits longer',
+  async (t) => {
+    const timers: { ms: number; act: () => void }[] = [];
+    const before = enterRuntime({
+      ...runtime,
+      after: (ms, act) => {
+        timers.push({ ms, act });
+        return { cancel: () => {} };
+      },
+    });
+    t.teardown(() => enterRuntime(before));
+    const { right, source } = pair();
+    right.pause();
+    source.connection.send(Buffer.alloc(4 * outputHighWaterBytes));
+    const drained = source.connection.drained();
+    await nextTurn();
+    t.deepEqual(
+      timers.map(({ ms }) => ms),
+      [outputStallMs],
+    );
+    t.false(source.connection.isClosed);
+    timers[0]?.act();
+    await drained;
+    t.regex(String(await source.closed), /ProtocolError: the peer has read nothing for 30000 ms/);
+  },
+);
+
+test('I5: the same of a real socket', async (t) => {
+  const server = createServer();
+  t.teardown(() => server.close());
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const accepted = once(server, 'connection') as Promise<[Socket]>;
+  const deaf = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  t.teardown(() => deaf.destroy());
+  deaf.pause();
+  const [socket] = await accepted;
+  const asked: number[] = [];
+  const setTimeout = socket.setTimeout.bind(socket);
+  // The socket's own timer, made a short one.
+  socket.setTimeout = (ms, act) => {
+    asked.push(ms);
+    return setTimeout(Math.min(ms, 20), act);
+  };
+  const reason = new Promise<Error | undefined>((resolve) => {
+    const source = new Connection(socket, { onPayloads: () => {}, onClose: resolve });
+    for (let count = 0; count < 4; count++) source.send(Buffer.alloc(frameBytesMax));
+    void source.drained();
+  });
+  t.regex(String(await reason), /the peer has read nothing for 30000 ms/);
+  t.is(asked[0], outputStallMs);
 });
 
 test('drained resolves when the connection closes, and leaves nothing behind', async (t) => {

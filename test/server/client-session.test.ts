@@ -56,6 +56,7 @@ function startSession() {
 
 /** The part of a replica that answers ask. */
 const replica = {
+  epochAt: (seq: number) => (seq === 0 ? 0 : 3),
   runsUpTo: (seq: number) => (seq === 0 ? [] : [{ epoch: 3, lastSeq: seq }]),
   configuration: { clusterId: 'c' },
 } as unknown as Replica;
@@ -111,6 +112,37 @@ test('a request with id 0 closes the connection', async (t) => {
   t.regex(String(closes[0]), /id 0/);
 });
 
+for (const [what, again] of [
+  ['with another payload', putOf('k', 'another')],
+  ['with the same payload', putOf('k', 'first')],
+  ['for a read', { kind: 'size' }],
+] as const) {
+  test(`I6: an id that is used again ${what} before its answer: nothing more is done, and a reason`, async (t) => {
+    const { host, client, closes, responses, untilResponses, send } = startSession();
+    send(7, putOf('k', 'first'));
+    await host.until(() => host.writes.length === 1);
+    send(7, again);
+    await untilResponses(1);
+    t.true(client.isClosed);
+    t.regex(String(closes[0]), /ProtocolError: request id 7 is used again before it was answered/);
+    t.deepEqual([host.writes.length, host.reads, responses], [1, [], []]);
+  });
+}
+
+test('I6: an id that was answered may be used again', async (t) => {
+  const { host, responses, untilResponses, send } = startSession();
+  for (const count of [1, 2, 3]) {
+    send(7, { kind: 'size' });
+    await host.until(() => host.reads.length === count);
+    answerCount(host.reads[count - 1]!);
+    await untilResponses(count);
+  }
+  t.deepEqual(
+    responses.map(({ id }) => id),
+    [7, 7, 7],
+  );
+});
+
 test('past the limit of requests in flight the socket is not read; when half are answered, it is', async (t) => {
   const { host, serverEnd, responses, untilResponses, send } = startSession();
   for (let id = 1; id <= requestsInFlightMax; id++) send(id, { kind: 'size' });
@@ -159,7 +191,7 @@ test('a client that takes no answers is not read any more until it does', async 
   send(1, { kind: 'get', key: key(1) });
   await host.until(() => host.reads.length === 1);
   const [read] = host.reads;
-  read?.session.answerPayload('get', read.arrivedAtMs, largeAnswer(1));
+  read?.session.answerPayload(read.id, 'get', read.arrivedAtMs, largeAnswer(1));
   t.true(serverEnd.isPaused());
   client.resume();
   await untilResponses(1);
@@ -253,7 +285,9 @@ test('a scan of a session that is gone closes its snapshot', async (t) => {
   answers.discard(read);
 });
 
+const opId = { epoch: 1, seq: 1 };
+
 function largeAnswer(id: number): Uint8Array {
   const value = Buffer.alloc(outputHighWaterBytes + 10);
-  return encodeResponse({ id, body: { kind: 'value', found: true, value, version: 1 } });
+  return encodeResponse({ id, body: { kind: 'value', found: true, value, version: 1, at: opId } });
 }

@@ -63,7 +63,7 @@ test('a client is told who answers, and the view; then it is served', async (t) 
   const answer = client.request({ kind: 'size' });
   await host.until(() => host.reads.length === 1);
   answerCount(host.reads[0]!);
-  t.deepEqual(await answer, { kind: 'count', keys: 1 });
+  t.deepEqual(await answer, { kind: 'count', keys: 1, at: { epoch: 1, seq: 1 } });
   t.is(listener.sessions.size, 1);
   client.close();
   await until(() => listener.sessions.size === 0);

@@ -21,7 +21,6 @@ import type { Entry } from '../../src/replica/entry.js';
 import type { Effect, Event, Role } from '../../src/replica/events.js';
 import type { Replica } from '../../src/replica/replica.js';
 import { ClientSession } from '../../src/server/client-session.js';
-import { systemClock } from '../../src/server/clock.js';
 import { PeerNetwork } from '../../src/server/peer-network.js';
 import { recover } from '../../src/server/recovery.js';
 import { ReplicaHost } from '../../src/server/replica-host.js';
@@ -92,7 +91,6 @@ async function startHost(t: ExecutionContext) {
     recovered,
     coordinator: new MemoryCoordination().coordinator(),
     peers,
-    clock: systemClock,
     tickMs: 1_000_000,
     logRetainBytes: 1024 * 1024,
     logger,

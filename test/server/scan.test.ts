@@ -127,7 +127,7 @@ test('keys alone come with the instant too', async (t) => {
   t.true(entries.every(({ value }) => value.length === 0));
 });
 
-test('of a table that is not taken only little is in memory as pages', async (t) => {
+test('I5: of a table that is not taken only little is in memory as pages', async (t) => {
   const machine = machineOf(400, 1_000, 100_000);
   const { session, client, responses, answer, untilLast } = await scanned(machine);
   client.pause();

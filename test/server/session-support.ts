@@ -2,6 +2,8 @@
 import type { ClientSession, SessionHost } from '../../src/server/client-session.js';
 import type { ClientRead, ClientWrite } from '../../src/server/client-requests.js';
 
+const at = { epoch: 1, seq: 1 };
+
 export class NotingHost implements SessionHost {
   readonly writes: ClientWrite[] = [];
   readonly reads: ClientRead[] = [];
@@ -21,7 +23,7 @@ export class NotingHost implements SessionHost {
   onLeave(): void {}
 
   onStatus(session: ClientSession, id: number, arrivedAtMs: number): void {
-    session.answer(id, 'status', arrivedAtMs, { kind: 'count', keys: 0 });
+    session.answer(id, 'status', arrivedAtMs, { kind: 'count', keys: 0, at });
   }
 
   onAnswered(kind: string, _arrivedAtMs: number, failed: boolean): void {
@@ -40,5 +42,5 @@ export class NotingHost implements SessionHost {
 }
 
 export function answerCount(read: ClientRead): void {
-  read.session.answer(read.id, read.body.kind, read.arrivedAtMs, { kind: 'count', keys: 1 });
+  read.session.answer(read.id, read.body.kind, read.arrivedAtMs, { kind: 'count', keys: 1, at });
 }

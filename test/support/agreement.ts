@@ -22,7 +22,10 @@ export async function checkStateHashes(
 }
 
 /** The commit index rides down the chain a moment after the head has it. */
-async function equallyFar(client: KvClient, members: readonly string[]): Promise<ServerStatus[]> {
+export async function equallyFar(
+  client: KvClient,
+  members: readonly string[],
+): Promise<ServerStatus[]> {
   for (;;) {
     const statuses = await Promise.all(members.map((address) => client.status(address)));
     if (new Set(statuses.map(({ appliedSeq }) => appliedSeq)).size === 1) return statuses;

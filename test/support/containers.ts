@@ -19,7 +19,7 @@ import {
 } from 'testcontainers';
 import { zookeeperImage } from '../../scripts/zookeeper.js';
 import { ChainWatch, type ClientOutcome, type Deployment } from './deployment.js';
-import type { HistoryOp } from './history.js';
+import type { HistoryOp } from '../../src/simulation/checkers/history.js';
 import { parseHistory } from './processes.js';
 import type { WorkloadOptions } from './workload.js';
 

@@ -3,7 +3,7 @@
  * this machine and for containers. Servers are numbered from 1; what they print is what is awaited.
  */
 import { EventEmitter, on } from 'node:events';
-import type { HistoryOp } from './history.js';
+import type { HistoryOp } from '../../src/simulation/checkers/history.js';
 import type { WorkloadOptions } from './workload.js';
 
 export interface ClientOutcome {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { ChainWatch, type ClientOutcome, type Deployment } from './deployment.js';
-import type { HistoryOp } from './history.js';
+import type { HistoryOp } from '../../src/simulation/checkers/history.js';
 import type { WorkloadOptions } from './workload.js';
 import { freePort, runZooKeeper, type ZooKeeperService } from './zookeeper.js';
 

@@ -53,23 +53,8 @@ export async function deployTroubled({
   return {
     ...deployment,
     operator,
-    sessionProcessId(number) {
-      const parent = children.get(number)?.pid;
-      const list = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8');
-      const found = list.trim().split(' ').find(isSessionProcess);
-      if (found === undefined) throw new Error(`server ${number} has no session process`);
-      return Number(found);
-    },
-    async sessionOf(number, port) {
-      const address = deployment.address(number);
-      for (;;) {
-        const nodes = (await operator.registrations()).filter((node) => node.address === address);
-        const path = nodes[0]?.path ?? '';
-        const id = (await ephemeralOwners(port)).get(path);
-        if (nodes.length === 1 && id !== undefined) return { id, path };
-        await sleep(pollMs);
-      }
-    },
+    sessionProcessId: (number) => sessionProcessIdOf(children.get(number)),
+    sessionOf: (number, port) => sessionOf(operator, deployment.address(number), port),
     async connectClient() {
       const servers = deployment.chain.newest.members;
       const client = await connect({ servers });
@@ -81,6 +66,30 @@ export async function deployTroubled({
       await deployment.remove();
     },
   };
+}
+
+/** The process of a server that holds its ZooKeeper session. */
+export function sessionProcessIdOf(server: ChildProcess | undefined): number {
+  const parent = server?.pid;
+  const list = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8');
+  const found = list.trim().split(' ').find(isSessionProcess);
+  if (found === undefined) throw new Error(`server process ${parent} has no session process`);
+  return Number(found);
+}
+
+/** The session that owns the node of the server at this address, and the path of that. Waits until there is exactly one. */
+export async function sessionOf(
+  operator: Operator,
+  address: string,
+  port: number,
+): Promise<{ id: bigint; path: string }> {
+  for (;;) {
+    const nodes = (await operator.registrations()).filter((node) => node.address === address);
+    const path = nodes[0]?.path ?? '';
+    const id = (await ephemeralOwners(port)).get(path);
+    if (nodes.length === 1 && id !== undefined) return { id, path };
+    await sleep(pollMs);
+  }
 }
 
 /** One test of one ZooKeeper and its servers; what they last said is shown when it fails. */
@@ -103,7 +112,7 @@ export async function withTroubled(
 
 /** Ends the sessions of these servers, all at once. Resolves when ZooKeeper knows none of them any more. */
 export async function expireServers(
-  deployment: Troubled,
+  deployment: Pick<Troubled, 'sessionOf' | 'sessionProcessId'>,
   port: number,
   numbers: readonly number[],
 ): Promise<readonly string[]> {

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import type { ConnectOptions, KvClient } from '../../src/index.js';
 import { connect, OutcomeUnknownError } from '../../src/index.js';
-import type { HistoryOp } from './history.js';
+import type { HistoryOp, Operation, OpId } from '../../src/simulation/checkers/history.js';
 
 export interface WorkloadOptions {
   readonly connect: ConnectOptions;
@@ -30,24 +30,40 @@ async function oneOp(
   { keys, valueBytes = 0 }: WorkloadOptions,
 ): Promise<HistoryOp> {
   const key = `key-${Math.floor(Math.random() * keys)}`;
-  const kind = Math.random() < 0.5 ? 'put' : 'get';
+  const isPut = Math.random() < 0.5;
+  const op: Operation = isPut ? { kind: 'put', key, value } : { kind: 'get', key };
   const startMs = wallMs();
-  const noted = { client: number, kind, key, startMs } as const;
+  const noted = { client: number, ...op, startMs };
   try {
-    if (kind === 'put') {
-      const { opId } = await client.put(key, value.padEnd(valueBytes, filler));
-      const seq = Number(opId.split('-')[1]);
-      return { ...noted, value, outcome: 'ok', seq, endMs: wallMs() };
+    if (isPut) {
+      const { opId, replaced } = await client.put(key, value.padEnd(valueBytes, filler));
+      const answer = { existed: replaced };
+      return { ...noted, endMs: wallMs(), outcome: 'ok', at: opIdOf(opId), answer };
     }
-    const found = await client.get(key);
+    const { found, at } = await client.read(key);
     const endMs = wallMs();
-    if (found === undefined) return { ...noted, outcome: 'ok', seq: 0, endMs };
-    const read = withoutFiller(Buffer.from(found.value).toString());
-    return { ...noted, value: read, outcome: 'ok', seq: found.version, endMs };
+    const answer = {
+      found:
+        found === undefined
+          ? null
+          : {
+              value: withoutFiller(Buffer.from(found.value).toString()),
+              version: found.version,
+            },
+    };
+    return { ...noted, endMs, outcome: 'ok', at: opIdOf(at), answer };
   } catch (error) {
-    const outcome = error instanceof OutcomeUnknownError ? 'unknown' : 'failed';
-    return { ...noted, ...(kind === 'put' ? { value } : {}), outcome, endMs: wallMs() };
+    const endMs = wallMs();
+    if (!(error instanceof OutcomeUnknownError)) return { ...noted, endMs, outcome: 'failed' };
+    const at = error.opId === undefined ? {} : { at: opIdOf(error.opId) };
+    return { ...noted, endMs, outcome: 'unknown', ...at };
   }
+}
+
+/** Unlike `parseOpId` it also takes `0-0`, of the empty table. */
+function opIdOf(text: string): OpId {
+  const [epoch, seq] = text.split('-').map(Number);
+  return { epoch: epoch as number, seq: seq as number };
 }
 
 const filler = '~';

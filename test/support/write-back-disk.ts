@@ -21,6 +21,8 @@ import { TaskQueue } from './task-queue.js';
 export interface Unsynced {
   readonly bytes: number;
   readonly names: number;
+  /** Writes of which the first part would be there, and the rest not. */
+  readonly torn?: number;
 }
 
 export interface WriteBackOptions {
@@ -29,11 +31,15 @@ export interface WriteBackOptions {
   readonly onUnsynced?: (unsynced: Unsynced) => void;
   /** Between a write that syncs itself and its bytes being on the disk. */
   readonly flush?: () => Promise<unknown>;
+  /** Whether the first half of such a write is on the disk before. */
+  readonly tears?: boolean;
 }
 
 type FileChange =
   | { readonly kind: 'data'; readonly position: number; readonly bytes: Buffer; durable: boolean }
   | { readonly kind: 'truncate'; readonly size: number };
+
+type DataChange = FileChange & { readonly kind: 'data' };
 
 interface NameChange {
   readonly removed: string | undefined;
@@ -66,7 +72,7 @@ class CachedFile {
   }
 
   /** A write that syncs itself is durable alone: what was written before it may still be lost. */
-  settle(change: FileChange & { kind: 'data' }): void {
+  settle(change: DataChange): void {
     change.durable = true;
     const waiting = this.unsynced.findIndex((entry) => entry.kind !== 'data' || !entry.durable);
     this.unsynced.splice(0, waiting === -1 ? this.unsynced.length : waiting);
@@ -88,6 +94,8 @@ class WriteBackDisk implements Disk {
   #unsyncedNames: NameChange[] = [];
   readonly #names = new TaskQueue();
   #staged = 0;
+  /** Writes of which the first half is on the disk, and not the rest. */
+  #torn = 0;
 
   constructor(options: WriteBackOptions) {
     this.#options = options;
@@ -215,12 +223,28 @@ class WriteBackDisk implements Disk {
     let bytes = 0;
     const files = new Set(this.#files.values());
     for (const file of files) bytes += file.unsyncedBytes;
-    this.#options.onUnsynced?.({ bytes, names: this.#unsyncedNames.length });
+    const torn = this.#torn > 0 ? { torn: this.#torn } : {};
+    this.#options.onUnsynced?.({ bytes, names: this.#unsyncedNames.length, ...torn });
+  }
+
+  /** Writes the first half of it, unless that would overtake what was written before. Says whether it did. */
+  async #tear(file: CachedFile, real: DiskFile, change: DataChange): Promise<boolean> {
+    if (this.#options.tears !== true) return false;
+    return file.writes.add(async () => {
+      if (file.unsynced.length !== 1 || file.unsynced[0] !== change) return false;
+      const half = change.bytes.subarray(0, Math.ceil(change.bytes.length / 2));
+      await writeFully(real, [half], change.position);
+      this.#torn += 1;
+      this.#report();
+      return true;
+    });
   }
 
   #handle(file: CachedFile, real: DiskFile, mode: OpenMode): DiskFile {
     const flush = this.#options.flush ?? (() => Promise.resolve());
     const report = (): void => this.#report();
+    const tear = (change: DataChange): Promise<boolean> => this.#tear(file, real, change);
+    const isWhole = (): void => void (this.#torn -= 1);
     return {
       size: () => Promise.resolve(file.size),
       read: (target, position) => readThrough(file, real, target, position),
@@ -228,10 +252,11 @@ class WriteBackDisk implements Disk {
         if (mode === 'read') throw diskError('EBADF', file.realPath);
         const bytes = Buffer.concat(buffers);
         if (bytes.length === 0) return 0;
-        const change: FileChange = { kind: 'data', position, bytes, durable: false };
+        const change: DataChange = { kind: 'data', position, bytes, durable: false };
         file.apply(change);
         report();
         if (mode === 'write-dsync') {
+          const isTorn = await tear(change);
           await flush();
           await file.writes.add(async () => {
             // A sync that came in between has written it, and maybe something newer over it.
@@ -239,6 +264,7 @@ class WriteBackDisk implements Disk {
             await writeFully(real, [bytes], position);
             file.settle(change);
           });
+          if (isTorn) isWhole();
           report();
         }
         return byteLength(buffers);

@@ -54,6 +54,11 @@ export class ZooKeeperProxy {
     });
   }
 
+  /** What was to be cut and has not come is not cut any more, and resolves never. */
+  forgetCuts(): void {
+    this.#pending = [];
+  }
+
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     this.#server.close();

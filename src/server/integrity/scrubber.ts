@@ -10,6 +10,7 @@ import { scrubBytesPerSecond } from '../../limits.js';
 import { scrub, type ScrubResult } from '../../log/scrub.js';
 import type { Logger } from '../../logger.js';
 import type { ScrubStatus } from '../../protocol/status.js';
+import { runtime } from '../../runtime/runtime.js';
 import type { Recovered } from '../recovery.js';
 
 export interface ScrubberOptions {
@@ -39,10 +40,10 @@ export function createScrubber(
     pass: (bytesPerSecond, signal) => scrub({ data, log, snapshots, bytesPerSecond, signal }),
     bytes: () => log.bytes + snapshotBytes(),
     schedule: (act, ms) => {
-      const timer = setTimeout(act, ms).unref();
-      return () => clearTimeout(timer);
+      const timer = runtime.after(ms, act, { keepsAlive: false });
+      return () => timer.cancel();
     },
-    now: Date.now,
+    now: () => runtime.wallMs(),
   });
 }
 

@@ -10,8 +10,6 @@
  *
  * Invariant: no log is removed that a durable snapshot does not cover.
  */
-import { randomUUID } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DiskFullError } from '../../errors.js';
 import { snapshotChunkBytes } from '../../limits.js';
 import type { SegmentedLog } from '../../log/segmented-log.js';
@@ -20,6 +18,7 @@ import type { Logger } from '../../logger.js';
 import type { Machine } from '../../machine/machine.js';
 import { encodePage } from '../../protocol/messages.js';
 import type { EpochRun } from '../../replica/epoch-runs.js';
+import { nextTurn, rarely, runtime } from '../../runtime/runtime.js';
 import { metadataOf } from './metadata.js';
 
 export interface CheckpointHost {
@@ -70,7 +69,8 @@ export class Checkpoints {
     const { log } = this.#host;
     const { seq } = this.#newest;
     const hasNews = this.#host.machine().appliedSeq > seq;
-    if (log.bytesAfter(seq) > this.#usualBytes && hasNews) {
+    const isLarge = log.bytesAfter(seq) > this.#usualBytes;
+    if (hasNews && (isLarge || runtime.maybe('a checkpoint is due'))) {
       this.take().catch((error: unknown) => {
         if (!this.#stopped) this.#host.onStorageFailure(error);
       });
@@ -111,13 +111,14 @@ export class Checkpoints {
   async #take(): Promise<void> {
     const { store, logger } = this.#host;
     const machine = this.#host.machine();
-    if (machine.appliedSeq === this.#newest.seq || performance.now() < this.#notBeforeMs) return;
-    const startedAtMs = performance.now();
+    if (machine.appliedSeq === this.#newest.seq || runtime.monotonicMs() < this.#notBeforeMs)
+      return;
+    const startedAtMs = runtime.monotonicMs();
     // Seq, hash and table are of one instant: nothing may come between these lines.
     const snapshot = machine.snapshot();
     const { stateHash } = machine;
     const metadata = metadataOf(this.#host.runsUpTo(machine.appliedSeq), {
-      id: randomUUID(),
+      id: runtime.uuid(),
       keys: snapshot.size,
       stateHash,
     });
@@ -127,7 +128,7 @@ export class Checkpoints {
       try {
         for (;;) {
           if (this.#stopped) return await writer.abort();
-          const entries = snapshot.next(snapshotChunkBytes);
+          const entries = snapshot.next(rarely('a small chunk', 256, snapshotChunkBytes));
           if (entries.length === 0) break;
           const chunk = encodePage({ entries, last: false });
           bytes += chunk.length;
@@ -141,7 +142,7 @@ export class Checkpoints {
       }
     } catch (error) {
       if (!(error instanceof DiskFullError)) throw error;
-      this.#notBeforeMs = performance.now() + fullDiskPauseMs;
+      this.#notBeforeMs = runtime.monotonicMs() + fullDiskPauseMs;
       logger.warn('no room for a snapshot', { reason: error.message });
       return;
     } finally {
@@ -149,7 +150,7 @@ export class Checkpoints {
     }
     const { seq, keys } = metadata;
     this.#newest = { seq, bytes };
-    const ms = Math.round(performance.now() - startedAtMs);
+    const ms = Math.round(runtime.monotonicMs() - startedAtMs);
     logger.info('snapshot taken', { seq, keys, bytes, ms });
     this.#trim();
   }
@@ -159,7 +160,8 @@ export class Checkpoints {
     if (this.#stopped || this.#newest.seq < log.firstSeq) return;
     const held =
       log.bytes > heldFactor * this.#usualBytes ? Number.POSITIVE_INFINITY : this.#host.neededSeq();
-    const keep = Math.min(this.#newest.seq + 1, log.seqToKeep(retainBytes), held);
+    const bytes = rarely('an early trim', 0, retainBytes);
+    const keep = Math.min(this.#newest.seq + 1, log.seqToKeep(bytes), held);
     if (keep <= log.firstSeq) return;
     this.#trimming = log.trim(keep).catch((error: unknown) => this.#host.onStorageFailure(error));
   }

@@ -1,7 +1,7 @@
 /** What stands in the head of a snapshot file, on disk and, without `seq` and `epoch`, on the wire. */
 import { DataDamagedError } from '../../errors.js';
 import type { SnapshotMeta } from '../../log/snapshot-store.js';
-import { type EpochRun, EpochRuns } from '../../replica/epoch-runs.js';
+import { type EpochRun, EpochRuns, parseRuns } from '../../replica/epoch-runs.js';
 
 export interface SnapshotMetadata {
   readonly seq: number;
@@ -28,12 +28,18 @@ export function metadataOf(
 
 /** Throws DataDamagedError for metadata that no server of this release wrote. */
 export function parseMetadata(meta: SnapshotMeta): SnapshotMetadata {
-  const { seq, epoch, runs, id, keys, stateHash } = meta;
-  const isWhole =
-    Array.isArray(runs) &&
-    typeof id === 'string' &&
-    typeof keys === 'number' &&
-    typeof stateHash === 'string';
-  if (!isWhole) throw new DataDamagedError(`the snapshot of seq ${seq} lacks metadata`);
-  return { seq, epoch, runs: runs as EpochRun[], id, keys, stateHash };
+  const { seq, epoch, id, keys, stateHash } = meta;
+  const runs = parseRuns(meta['runs']);
+  const last = runs?.at(-1);
+  if (
+    runs === undefined ||
+    last?.lastSeq !== seq ||
+    last.epoch !== epoch ||
+    typeof id !== 'string' ||
+    !Number.isSafeInteger(keys) ||
+    typeof stateHash !== 'string'
+  ) {
+    throw new DataDamagedError(`the metadata of the snapshot of seq ${seq} makes no sense`);
+  }
+  return { seq, epoch, runs, id, keys: keys as number, stateHash };
 }

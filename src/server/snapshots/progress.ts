@@ -1,5 +1,6 @@
 /** How far a transfer is, for `chain` and, when it takes long, in lines for people. */
 import type { TransferStatus } from '../../protocol/status.js';
+import { runtime } from '../../runtime/runtime.js';
 
 /** Between two lines about one transfer. */
 const lineEveryMs = 5_000;
@@ -9,7 +10,7 @@ export class TransferProgress {
   readonly #what: string;
   readonly #totalBytes: number;
   readonly #onLine: (line: string) => void;
-  #startedAtMs = performance.now();
+  #startedAtMs = runtime.monotonicMs();
   #saidAtMs = this.#startedAtMs;
   #said = false;
   #bytes = 0;
@@ -35,12 +36,12 @@ export class TransferProgress {
   /** The connection broke; what is here stays and the rest follows from now on. */
   resume(): void {
     this.#skipped = this.#bytes;
-    this.#startedAtMs = performance.now();
+    this.#startedAtMs = runtime.monotonicMs();
   }
 
   add(bytes: number): void {
     this.#bytes += bytes;
-    const nowMs = performance.now();
+    const nowMs = runtime.monotonicMs();
     if (nowMs - this.#saidAtMs < lineEveryMs) return;
     this.#saidAtMs = nowMs;
     const rate = ((this.#bytes - this.#skipped) * 1000) / (nowMs - this.#startedAtMs);
@@ -50,7 +51,7 @@ export class TransferProgress {
 
   /** Says how it ended if it was talked about, or was worth it. */
   end(how: string): void {
-    const tookS = ((performance.now() - this.#startedAtMs) / 1000).toFixed(1);
+    const tookS = ((runtime.monotonicMs() - this.#startedAtMs) / 1000).toFixed(1);
     const resumed = this.#skipped === 0 ? '' : `, ${toMiB(this.#skipped)} of it before a break`;
     if (!this.#said && this.#totalBytes < MiB && resumed === '') return;
     this.#say(`${how}: ${this.#percent} % of ${this.#sizeText} in ${tookS} s${resumed}`);

@@ -13,6 +13,7 @@ import { EpochRuns } from '../../replica/epoch-runs.js';
 import type { Event, LinkId, Role } from '../../replica/events.js';
 import type { PartialSnapshot } from '../../replica/messages.js';
 import type { Replica } from '../../replica/replica.js';
+import { runtime } from '../../runtime/runtime.js';
 import type { PeerLink } from '../peer-network.js';
 import { machineFrom, type Recovered } from '../recovery.js';
 import type { CatchUpReport } from './catch-up-report.js';
@@ -110,7 +111,7 @@ export class Snapshots {
   }
 
   onTick(): void {
-    const nowMs = performance.now();
+    const nowMs = runtime.monotonicMs();
     if (this.#installing || nowMs - this.#consideredAtMs < checkpointEveryMs) return;
     this.#consideredAtMs = nowMs;
     this.#checkpoints.consider();

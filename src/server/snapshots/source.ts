@@ -13,6 +13,7 @@ import { encodePeer, type SnapshotBody } from '../../protocol/peer-messages.js';
 import type { TransferStatus } from '../../protocol/status.js';
 import type { LinkId } from '../../replica/events.js';
 import type { PartialSnapshot } from '../../replica/messages.js';
+import { runtime, type Timer } from '../../runtime/runtime.js';
 import type { PeerLink } from '../peer-network.js';
 import type { Checkpoints } from './checkpoints.js';
 import { parseMetadata, type SnapshotMetadata } from './metadata.js';
@@ -44,7 +45,7 @@ interface OpenSnapshot {
   readonly reader: SnapshotReader;
   readonly metadata: SnapshotMetadata;
   users: number;
-  expiry: NodeJS.Timeout | undefined;
+  expiry: Timer | undefined;
 }
 
 export class SnapshotSource {
@@ -111,7 +112,7 @@ export class SnapshotSource {
   async close(): Promise<void> {
     this.#closed = true;
     for (const [id, { reader, users, expiry }] of this.#open) {
-      clearTimeout(expiry);
+      expiry?.cancel();
       if (users > 0) continue;
       this.#open.delete(id);
       await reader.close();
@@ -153,14 +154,11 @@ export class SnapshotSource {
     this.#transfers.delete(link.id);
     source.users -= 1;
     if (source.users > 0) return;
-    source.expiry = setTimeout(
-      () => {
-        this.#open.delete(source.metadata.id);
-        source.reader.close().catch(() => undefined);
-      },
-      this.#closed ? 0 : keepMs,
-    );
-    source.expiry.unref();
+    const expire = (): void => {
+      this.#open.delete(source.metadata.id);
+      source.reader.close().catch(() => undefined);
+    };
+    source.expiry = runtime.after(this.#closed ? 0 : keepMs, expire, { keepsAlive: false });
   }
 }
 
@@ -170,7 +168,7 @@ function chunksOf(partial: PartialSnapshot | undefined, id: string, count: numbe
 }
 
 function hold(source: OpenSnapshot): OpenSnapshot {
-  clearTimeout(source.expiry);
+  source.expiry?.cancel();
   source.users += 1;
   return source;
 }

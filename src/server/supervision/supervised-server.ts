@@ -1,6 +1,5 @@
 /** A server under supervision: what supervisor.ts needs, from the real parts. */
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Coordinator } from '../../coordination/coordinator.js';
 import { readCheckedJson } from '../../log/checked-json.js';
 import { setDataAside } from '../../log/damaged-data.js';
@@ -8,6 +7,7 @@ import { identityName } from '../../log/data-directory.js';
 import type { Disk } from '../../log/disk.js';
 import { nodeDisk } from '../../log/node-disk.js';
 import { formatAddress } from '../../protocol/address.js';
+import { dateOf, delay, runtime } from '../../runtime/runtime.js';
 import { CatenaServer } from '../server.js';
 import { checkOptions, segmentBytesFor, type ServerOptions } from '../server-options.js';
 import { roomOf } from './disk-room.js';
@@ -49,20 +49,19 @@ export function superviseServer(options: SupervisedOptions): SupervisedServer {
       const coordinator = options.coordinator();
       const done = new AbortController();
       try {
-        const timeout = pause(
-          reviveGraceMs + othersExtraMs,
-          AbortSignal.any([signal, done.signal]),
-        );
+        const timeout = delay(reviveGraceMs + othersExtraMs, {
+          signal: AbortSignal.any([signal, done.signal]),
+        });
         return await lastChain({ coordinator, itself, timeout });
       } finally {
         done.abort();
         await coordinator.close();
       }
     },
-    setDataAside: () => setDataAside(dataPath, new Date(), disk),
+    setDataAside: () => setDataAside(dataPath, dateOf(runtime.wallMs()), disk),
     onLine,
-    nowMs: () => performance.now(),
-    pause,
+    nowMs: () => runtime.monotonicMs(),
+    pause: (ms, signal) => delay(ms, { signal }),
   };
   return new Supervisor(host);
 }
@@ -76,8 +75,4 @@ async function itselfOf(disk: Disk, dataPath: string, address: string): Promise<
     ...(typeof serverId === 'string' ? { serverId } : {}),
     ...(typeof clusterId === 'string' ? { clusterId } : {}),
   };
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await delay(ms, undefined, { signal }).catch(() => undefined);
 }
