@@ -34,6 +34,11 @@ cluster: build ## real ZooKeeper and three server processes, until Ctrl-C
 demo: build ## a scripted tour on real ZooKeeper: kill -9 of the head, reads, writes, restart, verify
 	@node dist/scripts/demo.js
 
+.PHONY: simulate
+simulate: build ## whole clusters under one seed: SEED=1 SEEDS=1 TICKS=3000, TRACE=1 tells it in lines, SHRINK=1 finds a shorter failure
+	@node dist/src/simulation/main.js $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(TICKS),--ticks $(TICKS)) \
+	  $(if $(STRIKES),--strikes $(STRIKES)) $(if $(JOBS),--jobs $(JOBS)) $(if $(TRACE),--trace) $(if $(SHRINK),--shrink)
+
 .PHONY: bench
 bench: build ## throughput and latency of a chain of three, and of its parts
 	@node dist/bench/chain.js $(ARGS)

@@ -242,6 +242,10 @@ init {
        };
 #endif
        check() }
+#ifdef REACH_LEASES
+  :: d_step { survivor == NOBODY && now > 2 && IS_PROVEN(0) && IS_PROVEN(1) && IS_PROVEN(2) ->
+       printf("   ** (to be found) all three members hold a lease\n"); assert(false) }
+#endif
   :: false
   od
 }

@@ -85,5 +85,28 @@ inline apply(x, end, atHead) {
 #define RECOVERED (writes == CONFIGURATIONS && written[chain].size > 1 && ALL_IN_LAST_EPOCH && ANY(IS_BACK_WITH_ALL))
 #define ADMITTED (written[chain].size > FIRST_CHAIN && ALL_IN_LAST_EPOCH)
 
+#ifdef VERIFY
+/* `verify`, as Replica.verify answers it from what is committed here; the broken rule asks the whole log. */
+#ifdef NO_VERIFY_COMMITTED
+#define VERIFIED(x) (server[x].length)
+#else
+#define VERIFIED(x) (server[x].commit)
+#endif
+#define CAN_SAY_NEVER(x, op) (op <= ordered && IS_MEMBER(x) && EPOCH(x) >= epochOfOp[op] && \
+  ((saidNever >> op) & 1) == 0 && VERIFIED(x) > 0 && \
+  (VERIFIED(x) > seqOfOp[op] && EPOCH_AT(x, seqOfOp[op] + 1) != epochOfOp[op] || \
+    EPOCH_AT(x, VERIFIED(x)) > epochOfOp[op]))
+inline sayNever(x, number) {
+  saidNever = saidNever | (1 << number);
+  printf("%c says that w%d will never be executed\n", NAME(x), number);
+  for (k : 0 .. SEQS - 1) {
+    if
+    :: k < committed && committedOp[k] == number -> violated("`verify` said never of an op that was executed")
+    :: else
+    fi
+  }
+}
+#endif
+
 /* Scratch goes back to 0 after each step. */
 inline done() { i = 0; k = 0; n = 0; common = 0 }

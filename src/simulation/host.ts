@@ -4,8 +4,9 @@
  *
  * Invariant: at most one process at a time; the disk outlives all of them.
  */
-import { CatenaError } from '../errors.js';
+import type { CatenaError } from '../errors.js';
 import { MemoryDisk, type DiskFault, type DiskOperation } from '../log/memory-disk.js';
+import type { LogFields, Logger } from '../logger.js';
 import { formatAddress } from '../protocol/address.js';
 import type { Effect, Event } from '../replica/events.js';
 import type { ServerInside } from '../server/server-watch.js';
@@ -156,7 +157,9 @@ export class Host {
   stop(ms: number, suspended: boolean): void {
     const { process } = this;
     if (process === undefined) return;
-    this.#say(`${suspended ? 'is suspended with its machine' : 'is stopped'} for ${ms.toFixed(0)} ms`);
+    this.#say(
+      `${suspended ? 'is suspended with its machine' : 'is stopped'} for ${ms.toFixed(0)} ms`,
+    );
     process.stop(ms, suspended);
     if (ms > sessionTimeoutMs) {
       this.#world.schedule(sessionTimeoutMs, 'session of a stopped process ends', () => {
@@ -174,7 +177,9 @@ export class Host {
 
   #onEnded(process: SimProcess, reason: CatenaError | undefined): void {
     if (!process.isAlive) return;
-    this.#say(`ends: ${reason === undefined ? 'it was asked to' : `${reason.code} ${reason.message}`}`);
+    this.#say(
+      `ends: ${reason === undefined ? 'it was asked to' : `${reason.code} ${reason.message}`}`,
+    );
     this.#gone(process, 'reset');
     this.disk.kill();
     this.#watch.onEnded(this, reason);
@@ -213,12 +218,16 @@ export class Host {
     this.#world.trace.say(this.#world.nowMs, this.name, what);
   }
 
-  #logger(process: SimProcess) {
+  #logger(process: SimProcess): Logger {
     const at =
       (level: string) =>
-      (message: string, fields: object = {}): void => {
+      (message: string, fields: LogFields = {}): void => {
         if (!this.#world.trace.isOn) return;
-        this.#world.trace.say(process.nowMs, process.name, `${level}: ${message} ${JSON.stringify(fields)}`);
+        this.#world.trace.say(
+          process.nowMs,
+          process.name,
+          `${level}: ${message} ${JSON.stringify(fields)}`,
+        );
       };
     return { debug: () => {}, info: at('info'), warn: at('warn'), error: at('error') };
   }

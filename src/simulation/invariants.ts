@@ -94,7 +94,10 @@ export class Invariants {
     };
     for (let seq = 0; seq <= status.lastSeq; seq++) {
       const epoch = inside.epochAt(seq) ?? this.#committed[seq];
-      must(epoch !== undefined, `${host.name} starts from a snapshot of seq ${seq}, which nobody committed`);
+      must(
+        epoch !== undefined,
+        `${host.name} starts from a snapshot of seq ${seq}, which nobody committed`,
+      );
       record.epochs.push(seq === 0 ? 0 : (epoch as number));
     }
     if (known !== undefined && !this.lostDisks.has(serverId)) {
@@ -120,20 +123,12 @@ export class Invariants {
     const status = inside.status(process.instant);
     this.#checkState(host, record);
     for (const effect of effects) {
-      switch (effect.kind) {
-        case 'append':
-          this.#onAppend(record, effect.entry);
-          break;
-        case 'cut':
-          record.epochs.length = Math.min(record.epochs.length, effect.seq + 1);
-          break;
-        case 'apply':
-          this.#onApply(host, record, status, effect.entry);
-          break;
-        case 'persist':
-          this.#onPersist(host, record, effect.state.configuration);
-          break;
-        default:
+      if (effect.kind === 'append') this.#onAppend(record, effect.entry);
+      else if (effect.kind === 'cut') {
+        record.epochs.length = Math.min(record.epochs.length, effect.seq + 1);
+      } else if (effect.kind === 'apply') this.#onApply(host, record, status, effect.entry);
+      else if (effect.kind === 'persist') {
+        this.#onPersist(host, record, effect.state.configuration);
       }
     }
     record.durableSeq = Math.min(status.durableSeq, record.epochs.length - 1);
@@ -142,14 +137,19 @@ export class Invariants {
       `${host.name} takes its commit index back from ${record.commitSeq} to ${status.commitSeq}`,
     );
     must(
-      status.role === 'learner' || status.commitSeq <= status.durableSeq || status.lastSeq < status.commitSeq,
+      status.role === 'learner' ||
+        status.commitSeq <= status.durableSeq ||
+        status.lastSeq < status.commitSeq,
       `${host.name} counts ${status.commitSeq} as committed, and has ${status.durableSeq} on disk`,
     );
     record.commitSeq = status.commitSeq;
   }
 
   /** A snapshot took the place of log and table. */
-  onInstalled(host: Host, runs: readonly { readonly epoch: number; readonly lastSeq: number }[]): void {
+  onInstalled(
+    host: Host,
+    runs: readonly { readonly epoch: number; readonly lastSeq: number }[],
+  ): void {
     const record = this.#records.get(host);
     if (record === undefined) return;
     const epochs = [0];

@@ -168,7 +168,9 @@ async function shrinkOne(): Promise<void> {
     if (!(error instanceof SimulationFailure)) throw error;
     const { options: small, failure, runs } = await shrink(options, error, shrinkRunsMax);
     const kept = [...(small.strikes ?? error.strikes.map(({ number }) => number))].join(',');
-    console.log(`shrunk in ${runs} runs from ${error.strikes.length} faults to ${failure.strikes.length}:`);
+    console.log(
+      `shrunk in ${runs} runs from ${error.strikes.length} faults to ${failure.strikes.length}:`,
+    );
     for (const { number, kind, atMs } of failure.strikes) {
       console.log(`  ${String(number).padStart(4)} ${(atMs / 1000).toFixed(3)} s ${kind}`);
     }
@@ -184,7 +186,11 @@ async function traceOne(): Promise<void> {
   const trace = traceTo((line) => process.stdout.write(`${line}\n`));
   const outcome = await runOne({ seed, ticks, trace, ...strikes });
   const { failure, digest, events } = outcome;
-  console.log(failure === undefined ? `seed ${seed} passes: ${events} events, digest ${digest}` : `FAILED: ${failure}`);
+  console.log(
+    failure === undefined
+      ? `seed ${seed} passes: ${events} events, digest ${digest}`
+      : `FAILED: ${failure}`,
+  );
   if (failure !== undefined) process.exitCode = 1;
 }
 
@@ -205,7 +211,8 @@ async function summarize(): Promise<void> {
   if (tally.failed.length > 0 || tally.runs === 0) process.exitCode = 1;
 }
 
-if (values.worker !== undefined) await work(whole('worker', values.worker, 0), whole('jobs', values.jobs, 1));
+if (values.worker !== undefined)
+  await work(whole('worker', values.worker, 0), whole('jobs', values.jobs, 1));
 else if (values.trace) await traceOne();
 else if (values.shrink) await shrinkOne();
 else await summarize();

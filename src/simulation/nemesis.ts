@@ -308,7 +308,9 @@ export class Nemesis {
   #shortWrite(): boolean {
     const host = this.#anyRunning();
     if (host === undefined) return false;
-    this.#oneTrouble(host, 'write', (length) => ({ bytes: Math.max(1, this.#random.below(length)) }));
+    this.#oneTrouble(host, 'write', (length) => ({
+      bytes: Math.max(1, this.#random.below(length)),
+    }));
     return true;
   }
 
@@ -416,7 +418,9 @@ export class Nemesis {
     this.#say(`${process.name} is cut from coordination`);
     const ms = this.#random.between(50, 2_200);
     if (ms > sessionTimeoutMs) {
-      world.schedule(sessionTimeoutMs, 'session of a cut process ends', () => coordination.expire(process));
+      world.schedule(sessionTimeoutMs, 'session of a cut process ends', () =>
+        coordination.expire(process),
+      );
     }
     world.schedule(ms, 'coordination again', () => coordination.reconnect(process));
     return true;

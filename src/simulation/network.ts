@@ -150,7 +150,13 @@ export class Network {
   dial(process: SimProcess, from: string, address: Address): Duplex {
     const outgoing = new Pipe(this, this.link(process.host, address.host));
     const incoming = new Pipe(this, this.link(address.host, process.host));
-    const dialer: PipeEnd = { host: process.host, process, incoming, isGone: false, stream: undefined };
+    const dialer: PipeEnd = {
+      host: process.host,
+      process,
+      incoming,
+      isGone: false,
+      stream: undefined,
+    };
     const acceptor: PipeEnd = {
       host: address.host,
       process: undefined,

@@ -56,7 +56,12 @@ export class SimProcess implements Owner {
   constructor(
     world: World,
     network: Network,
-    { name, host, random, traits }: { name: string; host: string; random: Random; traits: ProcessTraits },
+    {
+      name,
+      host,
+      random,
+      traits,
+    }: { name: string; host: string; random: Random; traits: ProcessTraits },
   ) {
     this.#world = world;
     this.#network = network;

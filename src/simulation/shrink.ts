@@ -18,6 +18,7 @@ export async function shrink(
 ): Promise<Shrunk> {
   let best: Shrunk = { options, failure, runs: 0 };
   let runs = 0;
+  const mayTry = (): boolean => runs < runsMax;
   const fails = async (tried: SimulationOptions): Promise<boolean> => {
     runs += 1;
     const found = await failureOf(tried);
@@ -25,10 +26,10 @@ export async function shrink(
     return found !== undefined;
   };
   let strikes = failure.strikes.map(({ number }) => number);
-  for (let parts = 2; strikes.length > 0 && runs < runsMax; ) {
+  for (let parts = 2; strikes.length > 0 && mayTry(); ) {
     const size = Math.ceil(strikes.length / parts);
     let isSmaller = false;
-    for (let from = 0; from < strikes.length && runs < runsMax; from += size) {
+    for (let from = 0; from < strikes.length && mayTry(); from += size) {
       const rest = [...strikes.slice(0, from), ...strikes.slice(from + size)];
       if (!(await fails({ ...best.options, strikes: new Set(rest) }))) continue;
       strikes = rest;
@@ -39,7 +40,7 @@ export async function shrink(
     else if (size === 1) break;
     else parts = Math.min(strikes.length, parts * 2);
   }
-  for (let step = best.options.ticks / 2; step >= 100 && runs < runsMax; step /= 2) {
+  for (let step = best.options.ticks / 2; step >= 100 && mayTry(); step /= 2) {
     const ticks = Math.round(best.options.ticks - step);
     if (ticks > 0) await fails({ ...best.options, ticks });
   }
@@ -47,7 +48,7 @@ export async function shrink(
 }
 
 /** Undefined: the run passes. */
-export async function failureOf(
+async function failureOf(
   options: SimulationOptions,
 ): Promise<SimulationFailure | undefined> {
   try {

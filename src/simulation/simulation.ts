@@ -17,7 +17,7 @@ import { Nemesis, type Strike } from './nemesis.js';
 import { Network } from './network.js';
 import { type ProcessTraits, SimProcess } from './process.js';
 import type { Random } from './random.js';
-import { silentTrace, type Trace } from './trace.js';
+import { describeEffect, silentTrace, type Trace } from './trace.js';
 import { SimClient } from './workload.js';
 import { World } from './world.js';
 
@@ -170,6 +170,14 @@ export class Simulation implements HostWatch {
   }
 
   onStep(host: Host, event: Event, effects: readonly Effect[]): void {
+    const { trace } = this.#world;
+    if (trace.isOn && host.process !== undefined) {
+      const { name, nowMs } = host.process;
+      for (const effect of effects) {
+        const line = describeEffect(effect);
+        if (line !== undefined) trace.say(nowMs, name, line);
+      }
+    }
     this.#watched(() => {
       if (event.kind === 'snapshot-installed') this.#invariants.onInstalled(host, event.runs);
       this.#invariants.onStep(host, effects);
@@ -198,12 +206,16 @@ export class Simulation implements HostWatch {
 
   async #runPhases(): Promise<void> {
     for (const host of this.#hosts) {
-      const ms = this.#random.chance(0.8) ? this.#random.between(0, 200) : this.#random.between(0, 2_000);
+      const ms = this.#random.chance(0.8)
+        ? this.#random.between(0, 200)
+        : this.#random.between(0, 2_000);
       this.#world.schedule(ms, 'first start', () => host.start());
     }
     for (const client of this.#clients) client.start();
     // Half of the runs begin in peace.
-    this.#world.schedule(this.#random.chance(0.5) ? 800 : 0, 'faults begin', () => this.#nemesis.start());
+    this.#world.schedule(this.#random.chance(0.5) ? 800 : 0, 'faults begin', () =>
+      this.#nemesis.start(),
+    );
     await this.#world.run(this.#options.ticks);
     await this.#heal();
   }
@@ -219,7 +231,10 @@ export class Simulation implements HostWatch {
     const isWell = (): boolean =>
       this.#isWhole() && this.#clients.every(({ done }, index) => done > (before[index] ?? 0));
     await this.#world.run(startMs + livenessMsMax, isWell);
-    if (!isWell()) throw new BreachError(`no whole chain ${livenessMsMax} ms after the faults ended: ${this.#text()}`);
+    if (!isWell())
+      throw new BreachError(
+        `no whole chain ${livenessMsMax} ms after the faults ended: ${this.#text()}`,
+      );
     for (const client of this.#clients) client.isStopping = true;
     const isOver = (): boolean =>
       this.#clients.every(({ isDone }) => isDone) && this.#isWhole() && this.#isConverged();
@@ -264,7 +279,8 @@ export class Simulation implements HostWatch {
       ({ serverId }) => !names.includes(serverId) && !lostDisks.has(serverId),
     );
     if (isCore !== true) return new Set();
-    for (const host of dropped) this.#world.trace.say(this.#world.nowMs, 'world', `${host.name} stays down`);
+    for (const host of dropped)
+      this.#world.trace.say(this.#world.nowMs, 'world', `${host.name} stays down`);
     return new Set(dropped);
   }
 
@@ -282,7 +298,8 @@ export class Simulation implements HostWatch {
       if (inside === undefined || process === undefined) continue;
       const { role, leaseHolds } = inside.status(process.instant);
       if (role === 'learner' || role === 'halted') continue;
-      if (!leaseHolds || !members.some(({ serverId }) => serverId === inside.serverId)) return false;
+      if (!leaseHolds || !members.some(({ serverId }) => serverId === inside.serverId))
+        return false;
       alive += 1;
     }
     return alive === members.length;
@@ -312,7 +329,11 @@ export class Simulation implements HostWatch {
     if (version === this.#chainVersion) return;
     this.#chainVersion = version;
     if (this.#world.trace.isOn) {
-      this.#world.trace.say(this.#world.nowMs, '/chain', `version ${version}: ${chain?.data ?? 'gone'}`);
+      this.#world.trace.say(
+        this.#world.nowMs,
+        '/chain',
+        `version ${version}: ${chain?.data ?? 'gone'}`,
+      );
     }
     this.#invariants.onChain(chain?.data);
   }
@@ -325,10 +346,13 @@ export class Simulation implements HostWatch {
     const verdict = judge(this.#history(), { log: this.#invariants.log });
     const lines = [...verdict.lines, ...this.#judgeVerifications()];
     if (verdict.result === 'ok' && lines.length === 0) return;
-    throw new SimulationFailure(`the clients saw what cannot be (${verdict.result}):\n${lines.join('\n')}`, {
-      strikes: this.#nemesis.strikes,
-      html: verdict.html,
-    });
+    throw new SimulationFailure(
+      `the clients saw what cannot be (${verdict.result}):\n${lines.join('\n')}`,
+      {
+        strikes: this.#nemesis.strikes,
+        html: verdict.html,
+      },
+    );
   }
 
   /** `verify` must not have said what turned out to be wrong. */
@@ -338,7 +362,9 @@ export class Simulation implements HostWatch {
         const committed = this.#invariants.committedEpoch(seq) === epoch;
         const isWrong =
           (outcome === 'executed' && !committed) || (outcome === 'never' && committed);
-        return isWrong ? [`client ${client} was told '${outcome}' of ${epoch}-${seq}, which is wrong`] : [];
+        return isWrong
+          ? [`client ${client} was told '${outcome}' of ${epoch}-${seq}, which is wrong`]
+          : [];
       }),
     );
   }
@@ -348,11 +374,14 @@ export class Simulation implements HostWatch {
     const hosts = this.#hosts.map((host) => {
       const { inside, process } = host;
       if (this.#dropped.has(host)) return `${host.name} down for good`;
-      if (inside === undefined || process === undefined) return `${host.name} ${process === undefined ? 'down' : 'starting'}`;
+      if (inside === undefined || process === undefined)
+        return `${host.name} ${process === undefined ? 'down' : 'starting'}`;
       const { role, epoch, commitSeq, lastSeq, leaseHolds } = inside.status(process.instant);
       return `${host.name} ${role} of epoch ${epoch}, ${commitSeq} of ${lastSeq} committed${leaseHolds ? '' : ', no lease'}`;
     });
-    const clients = this.#clients.map(({ process, done, isDone }) => `${process.name} ${done}${isDone ? ' done' : ''}`);
+    const clients = this.#clients.map(
+      ({ process, done, isDone }) => `${process.name} ${done}${isDone ? ' done' : ''}`,
+    );
     return `chain ${chain}; ${hosts.join('; ')}; ${clients.join(', ')}; replicas ${this.#replicas}`;
   }
 

@@ -9,10 +9,13 @@ import type { KvClient } from '../client/kv-client.js';
 import { CatenaError, OutcomeUnknownError } from '../errors.js';
 import { parseOpId } from '../protocol/op-id.js';
 import { delay } from '../runtime/runtime.js';
-import type { Answer, HistoryOp, Noted, OpId, Operation, Shown } from './checkers/history.js';
+import type { Answer, HistoryOp, OpId, Operation, Shown } from './checkers/history.js';
 import type { SimProcess } from './process.js';
 import type { Random } from './random.js';
 import type { World } from './world.js';
+
+/** What the service offers. */
+type Asked = Extract<Operation, { kind: 'put' | 'delete' | 'get' | 'size' | 'scan' }>;
 
 /** What `verify` said of an op. */
 export interface Verification {
@@ -94,7 +97,7 @@ export class SimClient {
     }
   }
 
-  #draw(name: string): Operation {
+  #draw(name: string): Asked {
     const random = this.#random;
     const key = `key-${random.below(this.#settings.keys)}`;
     const draw = random.below(100);
@@ -107,7 +110,7 @@ export class SimClient {
     return { kind: draw < 97 ? 'size' : 'scan' };
   }
 
-  async #perform(client: KvClient, number: number, operation: Operation): Promise<void> {
+  async #perform(client: KvClient, number: number, operation: Asked): Promise<void> {
     const startMs = this.process.nowMs;
     const trace = this.#world.trace;
     const about = { client: number, startMs, ...operation };
@@ -119,7 +122,8 @@ export class SimClient {
       if (!(error instanceof CatenaError)) throw error;
       const isUnknown = error instanceof OutcomeUnknownError;
       const at = isUnknown && error.opId !== undefined ? parseOpId(error.opId) : undefined;
-      if (trace.isOn) trace.say(this.process.nowMs, this.process.name, `${error.code}: ${error.message}`);
+      if (trace.isOn)
+        trace.say(this.process.nowMs, this.process.name, `${error.code}: ${error.message}`);
       this.#note({
         ...about,
         endMs: this.process.nowMs,
@@ -136,7 +140,7 @@ export class SimClient {
     if (trace.isOn) trace.say(this.process.nowMs, this.process.name, describe(op));
   }
 
-  async #call(client: KvClient, operation: Operation): Promise<Seen> {
+  async #call(client: KvClient, operation: Asked): Promise<Seen> {
     const random = this.#random;
     const timeoutMs = random.chance(0.2) ? 50 + random.below(500) : 5_000;
     const at = random.chance(0.3) ? { at: random.pick(this.#addresses) } : {};
@@ -170,8 +174,6 @@ export class SimClient {
         }
         return { at: parseOpId(snapshot.opId), answer: { entries } };
       }
-      default:
-        throw new Error(`no client asks for '${operation.kind}' yet`);
     }
   }
 
@@ -186,7 +188,7 @@ export class SimClient {
 }
 
 function describe(op: HistoryOp): string {
-  const { kind, outcome, startMs, at, answer } = op as Noted & Operation;
+  const { kind, outcome, startMs, at, answer } = op;
   const key = 'key' in op ? ` ${op.key}` : '';
   const value = op.kind === 'put' ? ` ${op.value.slice(0, 12)}` : '';
   const place = at === undefined ? '' : ` at ${at.epoch}-${at.seq}`;

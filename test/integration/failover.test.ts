@@ -13,4 +13,5 @@ failoverTests<ProcessDeployment>(serialTestUnless(await missingZooKeeper()), {
     [3, 2, 1],
     [2, 3, 1],
   ],
+  leavesStopsToTorture: true,
 });

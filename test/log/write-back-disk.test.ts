@@ -194,7 +194,7 @@ test('as the twin in memory: what a process sees, and what a power cut leaves', 
 });
 
 /** A file whose self-syncing writes reach the disk only when told. */
-async function openSlowFile(t: ExecutionContext) {
+async function openSlowFile(t: ExecutionContext, { tears = false } = {}) {
   const base = await mkdtemp(join(tmpdir(), 'catena-write-back-'));
   t.teardown(() => rm(base, { recursive: true, force: true }));
   const path = join(base, 'data', 'log');
@@ -204,6 +204,7 @@ async function openSlowFile(t: ExecutionContext) {
   const disk = await openWriteBackDisk({
     stagingPath: join(base, 'staging'),
     onUnsynced: (unsynced) => reports.push(unsynced),
+    tears,
     flush: () =>
       new Promise<void>((resolve) => {
         flush = resolve;
@@ -223,6 +224,22 @@ test('a write that syncs itself is lost until it is on the disk, and seen meanwh
   t.is(await log.read(seen, 0), 9);
   t.is(seen.toString(), 'in flight');
   t.is(await readFile(path, 'utf8'), '');
+  flush();
+  t.is(await written, 9);
+  t.deepEqual(reports.at(-1), { bytes: 0, names: 0 });
+  t.is(await readFile(path, 'utf8'), 'in flight');
+  await log.close();
+});
+
+test('a torn write: half of it is on the disk while it is under way, and its process sees the whole', async (t) => {
+  const { disk, path, reports, flush } = await openSlowFile(t, { tears: true });
+  const log = await disk.open(path, 'write-dsync');
+  const written = log.write([Buffer.from('in '), Buffer.from('flight')], 0);
+  while (reports.at(-1)?.torn !== 1) await new Promise((resolve) => setImmediate(resolve));
+  t.is(await readFile(path, 'utf8'), 'in fl');
+  const seen = Buffer.alloc(9);
+  await log.read(seen, 0);
+  t.is(seen.toString(), 'in flight');
   flush();
   t.is(await written, 9);
   t.deepEqual(reports.at(-1), { bytes: 0, names: 0 });

@@ -126,7 +126,7 @@ function processes(): NamedFault[] {
         fault: stopped(place, leases),
       })),
     ),
-    ...(['head', 'middle'] as const).map((place) => ({
+    ...places.map((place) => ({
       name: `P2: the ${place} is stopped until the chain went on`,
       fault: stoppedAcross(place),
     })),

@@ -50,6 +50,7 @@ interface Reading {
 
 /** Whether a read tells what the key held, so that no loose write can have come just before it unseen. */
 function tellsState({ kind, answer }: HistoryOp): boolean {
+  if (answer?.refused !== undefined) return false;
   return kind !== 'range' || answer?.elements?.length !== 0;
 }
 
