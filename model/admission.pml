@@ -9,6 +9,13 @@
 byte ackedInEpoch[SERVERS];   /* what the broken rule takes for "all that the tail acked" */
 #endif
 
+/* A gate that no admission can follow is of interest only for what the learner applies. */
+#ifdef GATE_LAST
+#define GATES_AT_THE_END true
+#else
+#define GATES_AT_THE_END false
+#endif
+
 #ifdef NO_R3_SETTLED
 #define IS_SETTLED_TAIL(x) IS_TAIL(x)
 #else
@@ -16,9 +23,9 @@ byte ackedInEpoch[SERVERS];   /* what the broken rule takes for "all that the ta
 #endif
 
 /* The gate is open, or it is this very learner's and the connection broke (Admission.#resumeGate). */
-#define CAN_JOIN(x, y) (x != y && IS_SETTLED_TAIL(x) && !server[x].leaving && \
+#define CAN_JOIN(x, y) (x != y && !HALTED(y) && IS_SETTLED_TAIL(x) && !server[x].leaving && \
   server[y].role == LEARNER && SAME_EPOCH(x, y) && !LISTS(server[x].config, y) && !FED(y) && \
-  (server[x].gate == 0 && MAY_WRITE || \
+  (server[x].gate == 0 && (MAY_WRITE || GATES_AT_THE_END) || \
     server[x].gate == y + 1 && server[x].gateIncarnation == server[y].incarnation))
 
 inline join(x, y) {

@@ -80,7 +80,7 @@ proctype Replica() {
 #endif
 
   /* Configurations. */
-#define ADOPT(c) :: d_step { CAN_ADOPT(me, c) -> adopt(me, c); done() }
+#define ADOPT(c) :: d_step { CAN_ADOPT(me, c) -> read(me, c); done() }
   ADOPT(2)
 #if CONFIGURATIONS >= 3
   ADOPT(3)

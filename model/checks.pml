@@ -6,33 +6,32 @@ byte committedOp[SEQS];       /* and which, in order */
 byte ackingHead[CONFIGURATIONS + 1]; /* 1 + the process that acknowledged in this epoch */
 #ifdef VERIFY
 byte saidNever;               /* a set of ops of which a client was told that they never execute */
+#define SAID_NEVER saidNever
+#else
+#define SAID_NEVER 0
 #endif
 
 /* Two heads never acknowledge in one epoch; what is committed once stays; nobody applies what no head committed. */
+#ifdef ZOOKEEPER_GOES_BACK
+inline apply(x, end, atHead) { server[x].commit = end }
+#else
 inline apply(x, end, atHead) {
   k = server[x].commit;
   do
   :: k < end ->
     if
     :: k < committed && server[x].log[k] != committedOp[k] ->
-      violated("a server applies another op than the one that was committed"); break
-    :: k >= committed && !atHead -> violated("a server applies what no head committed"); break
+      violated("a server applies another op than the one that was committed")
+    :: k >= committed && !atHead -> violated("a server applies what no head committed")
     :: k >= committed && atHead ->
       committedOp[k] = server[x].log[k];
       committed = k + 1;
-#ifdef VERIFY
       if
-      :: (saidNever >> committedOp[k]) & 1 -> violated("an op is committed of which `verify` said never"); break
-      :: else
-      fi;
-#endif
-#ifndef ZOOKEEPER_GOES_BACK
-      if
+      :: (SAID_NEVER >> committedOp[k]) & 1 -> violated("an op is committed of which `verify` said never")
       :: ackingHead[EPOCH(x)] != 0 && ackingHead[EPOCH(x)] != 1 + x + SERVERS * server[x].incarnation ->
-        violated("two heads acknowledge in one epoch"); break
+        violated("two heads acknowledge in one epoch")
       :: else
       fi;
-#endif
       ackingHead[EPOCH(x)] = 1 + x + SERVERS * server[x].incarnation
     :: else
     fi;
@@ -41,6 +40,7 @@ inline apply(x, end, atHead) {
   od;
   server[x].commit = end
 }
+#endif
 
 /* `held` is durable or length. The n-th acknowledged write is missing, or another op is in its place. */
 #define DIFFERS(x, held, at) \

@@ -11,6 +11,9 @@ typedef Configuration {
   byte place[SERVERS];        /* 1 for the head ... size for the tail, 0: not listed */
   byte incarnation[SERVERS];  /* of those that are listed */
   unsigned restartEpoch : 3;          /* the newest epoch that restarted members formed (R5) */
+#ifdef ZOOKEEPER_GOES_BACK
+  byte previous;              /* the configuration that this one replaced */
+#endif
   unsigned left : 3;                  /* 1 + who left by agreement with exactly this epoch (R10) */
 };
 
@@ -36,6 +39,9 @@ inline copyChain() {
   written[writes].epoch = written[chain].epoch + 1;
   written[writes].size = written[chain].size;
   written[writes].restartEpoch = written[chain].restartEpoch;
+#ifdef ZOOKEEPER_GOES_BACK
+  written[writes].previous = chain;
+#endif
   for (i : 0 .. SERVERS - 1) {
     written[writes].place[i] = written[chain].place[i];
     written[writes].incarnation[i] = written[chain].incarnation[i]

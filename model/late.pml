@@ -42,13 +42,6 @@ inline holdBackAck(x) {
 #define LATE_FITS (server[late.target].config == late.config)
 #endif
 
-#ifdef NO_R7_ENTRY
-#define LATE_ENTRY_IS_HERE(x) (true)
-#else
-#define LATE_ENTRY_IS_HERE(x) \
-  (server[x].length >= late.seq && EPOCH_AT(x, late.seq) == epochOfOp[late.op])
-#endif
-
 #ifdef NO_R7_CONNECTION
 #define LATE_CONNECTION (true)
 #else
@@ -66,7 +59,7 @@ inline deliver() {
         FED(n) && server[n].source == late.source + 1 && LATE_CONNECTION) &&
       (server[n].length == 0 || EPOCH_AT(n, server[n].length) <= epochOfOp[late.op]) ->
       append(n, late.op)
-    :: late.kind == lateAck && server[n].below == late.source + 1 && LATE_ENTRY_IS_HERE(n) &&
+    :: late.kind == lateAck && server[n].below == late.source + 1 && HAS_ENTRY(n, late.seq, late.op) &&
       late.seq > server[n].acked ->
       server[n].acked = late.seq
     :: late.kind == lateCommit && server[n].settled && server[n].above == late.source + 1 &&
@@ -74,7 +67,7 @@ inline deliver() {
       common = MIN(late.seq, server[n].length);
       apply(n, common, false)
     :: late.kind == lateLearnerAck && server[n].gate == late.source + 1 && LATE_CONNECTION &&
-      LATE_ENTRY_IS_HERE(n) && late.seq > server[n].gateAcked ->
+      HAS_ENTRY(n, late.seq, late.op) && late.seq > server[n].gateAcked ->
       server[n].gateAcked = late.seq
     :: else -> printf("   and is dropped\n")
     fi

@@ -22,11 +22,17 @@ inline findCommon(x, y) {
   od
 }
 
+#ifdef ZOOKEEPER_GOES_BACK
+#define CUTS_COMMITTED(x, end) false
+#else
+#define CUTS_COMMITTED(x, end) \
+  (end < committed && server[x].length > end && server[x].log[end] == committedOp[end])
+#endif
+
 inline cut(x, end) {
   if
-  :: end < committed && server[x].length > end && server[x].log[end] == committedOp[end] ->
-    violated("a committed entry was cut")
-  :: end < server[x].commit -> violated("halt: a cut below the own commit index")
+  :: CUTS_COMMITTED(x, end) -> violated("a committed entry was cut")
+  :: end < server[x].commit -> halt(x, "halt: a cut below the own commit index")
   :: else
   fi;
   for (k : 0 .. SEQS - 1) {
@@ -47,15 +53,24 @@ inline append(x, number) {
 #endif
 }
 
+#ifdef ZOOKEEPER_GOES_BACK
+#define TWICE(a, b) false     /* to be expected then; that they never meet is what is checked */
+#else
+#define TWICE(a, b) (epochOfOp[a] == epochOfOp[b] && seqOfOp[a] == seqOfOp[b])
+#endif
+
 /* The head gives a client's op its (epoch, seq). */
 inline order(x) {
   ordered++;
   epochOfOp[ordered] = EPOCH(x); seqOfOp[ordered] = server[x].length;
   k = 1;
   do
-  :: k < ordered && epochOfOp[k] == epochOfOp[ordered] && seqOfOp[k] == seqOfOp[ordered] ->
-    violated("one (epoch, seq) was given to two ops"); break
-  :: k < ordered && !(epochOfOp[k] == epochOfOp[ordered] && seqOfOp[k] == seqOfOp[ordered]) -> k++
+  :: k < ordered ->
+    if
+    :: TWICE(k, ordered) -> violated("one (epoch, seq) was given to two ops")
+    :: else
+    fi;
+    k++
   :: else -> break
   od;
   append(x, ordered);
@@ -78,7 +93,7 @@ inline settle(x) {
   :: common == server[x].length
 #ifdef NO_R5_RESTART_EPOCH
   :: common < server[x].length ->
-    violated("halt: the predecessor's log ends or differs before mine")
+    halt(x, "halt: the predecessor's log ends or differs before mine")
 #else
 #ifdef NO_R5_AHEAD
   :: common < server[x].length && common < server[ABOVE(x)].length ->
@@ -87,7 +102,7 @@ inline settle(x) {
 #endif
     if
     :: server[x].settledEpoch < written[server[x].config].restartEpoch -> cut(x, common)
-    :: else -> violated("halt: the predecessor's log ends or differs before mine, and no restart explains it")
+    :: else -> halt(x, "halt: the predecessor's log ends or differs before mine, and no restart explains it")
     fi
 #endif
   fi;
@@ -116,11 +131,17 @@ inline findProven(x) {
 #endif
 }
 
-/* An ack counts only if the receiver has that very entry: here and now it has, the logs are settled. */
+/* An ack names the entry, by (seq, epoch), and counts only if the receiver has that very entry. */
+#ifdef NO_R7_ENTRY
+#define HAS_ENTRY(x, seq, op) true
+#else
+#define HAS_ENTRY(x, seq, op) (server[x].length >= seq && EPOCH_AT(x, seq) == epochOfOp[op])
+#endif
+
 inline sendAck(x) {
   findProven(x);
   if
-  :: n > server[ABOVE(x)].acked ->
+  :: n > server[ABOVE(x)].acked && HAS_ENTRY(ABOVE(x), n, server[x].log[n - 1]) ->
     server[ABOVE(x)].acked = n;
 #ifdef NO_R3_WHOLE_LOG
     ackedInEpoch[x] = n;
@@ -150,7 +171,7 @@ inline learnCommit(x, y) {
   if
   :: n > server[x].commit ->
     if
-    :: IS_MEMBER(x) && n > server[x].durable -> violated("halt: committed, and not durable at a member")
+    :: IS_MEMBER(x) && n > server[x].durable -> halt(x, "halt: committed, and not durable at a member")
     :: else
     fi;
     printf("%c learns from %c that seq %d is committed\n", NAME(x), NAME(y), n);

@@ -6,7 +6,31 @@
  * revive the chain at any time. A reader of `/chain` may be given any content that it ever had, and who
  * wrote it may learn so at any later time. So a removal that is under way for long is one that is adopted late.
  */
-#define CAN_ADOPT(x, c) (c <= writes && written[c].epoch > EPOCH(x))
+#define CAN_ADOPT(x, c) (!HALTED(x) && c <= writes && written[c].epoch > EPOCH(x))
+
+/* R4: what this server had adopted must be an ancestor of what it reads, or ZooKeeper went back in between. */
+#if defined(ZOOKEEPER_GOES_BACK) && !defined(NO_R4_LINEAGE)
+inline findAncestor(x, c) {
+  n = c;
+  do
+  :: written[n].epoch > EPOCH(x) -> n = written[n].previous
+  :: else -> break
+  od
+}
+#else
+inline findAncestor(x, c) { n = server[x].config }
+#endif
+
+inline read(x, c) {
+  findAncestor(x, c);
+  if
+  :: n == server[x].config -> adopt(x, c)
+  :: else ->
+    printf("%c reads epoch %d (configuration %d), which does not come from its own\n", NAME(x),
+      written[c].epoch, c);
+    halt(x, "halt: ZooKeeper went back")
+  fi
+}
 
 inline adopt(x, c) {
   printf("%c adopts epoch %d (configuration %d)\n", NAME(x), written[c].epoch, c);
@@ -45,7 +69,7 @@ inline removeOthers(x) {
    that have restarted too. They form a chain in the old order; the rest is dropped. */
 #define IN(set, y)        (((set) >> (y)) & 1)
 #define IS_BACK(set, y)   (!IN(set, y) || LISTS(chain, y) && !LISTS_PROCESS(chain, y))
-#define CAN_REVIVE(x, set) (!IN(set, x) && server[x].config == chain && LISTS(chain, x) && \
+#define CAN_REVIVE(x, set) (!HALTED(x) && !IN(set, x) && server[x].config == chain && LISTS(chain, x) && \
   !LISTS_PROCESS(chain, x) && MAY_WRITE && \
   IS_BACK(set, 0) && IS_BACK(set, 1) && IS_BACK(set, 2) && IS_BACK(set, SERVERS - 1))
 

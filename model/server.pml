@@ -71,6 +71,16 @@ byte i, k, n, common;
 
 #define violated(text) printf("   ** "); printf(text); printf("\n"); assert(false)
 
+/* A server that halts is an error, since nothing is served then; but where ZooKeeper forgot, it is the way out. */
+#ifdef ZOOKEEPER_GOES_BACK
+bit halted[SERVERS];
+#define HALTED(x) halted[x]
+#define halt(x, text) halted[x] = 1; server[x].role = LEARNER; server[x].above = 0; server[x].below = 0
+#else
+#define HALTED(x) false
+#define halt(x, text) violated(text)
+#endif
+
 inline openGate(x) {
   if
   :: server[x].gate != 0 && server[server[x].gate - 1].source == x + 1 -> server[server[x].gate - 1].source = 0

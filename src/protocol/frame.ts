@@ -1,23 +1,27 @@
 /**
  * Frames: how messages lie in a TCP stream. Pure: bytes in, payloads out.
  *
- *     0        4        8
- *     | length | crc32  | payload (length bytes) |      both u32, big endian; crc32 of the payload
+ *     0        4         8       12
+ *     | length | ~length | crc32 | payload (length bytes) |      u32 each, big endian; crc32 of the payload
  *
- * A length is checked before anything is kept for it. Big endian on purpose: what is not this
- * protocol ("GET ", a TLS hello) reads as a length far beyond the limit. The first bad frame is
- * final: every later call fails in the same way.
+ * A length is checked before anything is kept for it, and against its complement: a turned bit in it would
+ * otherwise be found only when as much as it says had come, and all till then would be lost in silence. What is
+ * not this protocol ("GET ", a TLS hello) fails that check, too. The first bad frame is final: every later call
+ * fails in the same way.
  */
 import { crc32 } from 'node:zlib';
 import { LimitError, ProtocolError } from '../errors.js';
 import { frameBytesMax } from '../limits.js';
 
-export const frameHeaderBytes = 8;
+export const frameHeaderBytes = 12;
+/** Of a header: its length and the complement. */
+const lengthBytes = 8;
 
 /** Writes the header of `payload` at `offset`. */
 export function writeFrameHeader(target: Buffer, offset: number, payload: Uint8Array): void {
   target.writeUInt32BE(payload.length, offset);
-  target.writeUInt32BE(crc32(payload), offset + 4);
+  target.writeUInt32BE(~payload.length >>> 0, offset + 4);
+  target.writeUInt32BE(crc32(payload), offset + 8);
 }
 
 /** One whole frame. Throws LimitError if the payload is too large to be sent. */
@@ -78,7 +82,7 @@ export class FrameDecoder {
   /** Where the frame that begins at `offset` ends, if all of it is in `chunk`. */
   #endOfFrame(chunk: Buffer, offset: number): number | undefined {
     if (chunk.length - offset < frameHeaderBytes) return undefined;
-    const end = offset + frameHeaderBytes + this.#checkedLength(chunk.readUInt32BE(offset));
+    const end = offset + frameHeaderBytes + this.#checkedLength(chunk, offset);
     return end <= chunk.length ? end : undefined;
   }
 
@@ -98,13 +102,17 @@ export class FrameDecoder {
     return count;
   }
 
-  /** How long the frame is, as far as is known: its header alone before that has arrived. */
+  /** How long the frame is, as far as is known: its length alone before that has arrived. */
   #wantedBytes(): number {
-    if (this.#filled < frameHeaderBytes) return frameHeaderBytes;
-    return frameHeaderBytes + this.#checkedLength(this.#partial.readUInt32BE(0));
+    if (this.#filled < lengthBytes) return lengthBytes;
+    return frameHeaderBytes + this.#checkedLength(this.#partial, 0);
   }
 
-  #checkedLength(length: number): number {
+  #checkedLength(frame: Buffer, start: number): number {
+    const length = frame.readUInt32BE(start);
+    if (frame.readUInt32BE(start + 4) !== ~length >>> 0) {
+      this.#fail('a frame has no valid length: this is another protocol, or bytes were changed');
+    }
     if (length > this.#bytesMax) {
       this.#fail(`a frame of ${length} bytes is announced, the limit is ${this.#bytesMax} bytes`);
     }
@@ -113,7 +121,7 @@ export class FrameDecoder {
 
   #checkedPayload(frame: Buffer, start: number, end: number): Buffer {
     const payload = frame.subarray(start + frameHeaderBytes, end);
-    if (crc32(payload) !== frame.readUInt32BE(start + 4)) {
+    if (crc32(payload) !== frame.readUInt32BE(start + 8)) {
       this.#fail(`a frame of ${payload.length} bytes fails its checksum`);
     }
     return payload;

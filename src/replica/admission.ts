@@ -30,8 +30,10 @@ export class Admission {
   readonly #replication: Replication;
   readonly #lease: ChainLease;
   readonly #feeds = new Map<Link, Sender>();
-  /** A learner that let a gate time out is not gated again before this. */
+  /** After a gate in vain none is closed before this. */
   #notBeforeMs = 0;
+  /** The one whose gate was the last to open without an admission. */
+  #inVain: Member | undefined;
 
   constructor(core: Core, replication: Replication, lease: ChainLease) {
     this.#core = core;
@@ -129,18 +131,24 @@ export class Admission {
     if (!isTail || !serves || !this.#replication.settled) return;
     if (configuration === undefined || configuration.members.length >= options.replicas) return;
     if (now.monotonicMs < this.#notBeforeMs) return;
-    for (const server of registered) {
+    for (const server of this.#inTurn(registered)) {
       for (const [link, sender] of this.#feeds) {
         if (!sameMember(server, link.peer) || server.state === 'leaving') continue;
         if (!sender.isFedFromMemory || log.lastSeq - sender.acked > closeSeqs) continue;
         // Its earlier incarnation is still listed: that one must be removed first.
         if (configuration.members.some(({ serverId }) => serverId === server.serverId)) continue;
-        // Ordered by age in the registry: the oldest learner that is close goes first.
         const { serverId, incarnation, address } = server;
         this.#closeGate({ serverId, incarnation, address }, sender);
         return;
       }
     }
+  }
+
+  /** The oldest first; but after all others the one whose gate was in vain, so that it holds up nobody else. */
+  #inTurn(registered: readonly Registration[]): Registration[] {
+    const isLast = (server: Registration): boolean =>
+      this.#inVain !== undefined && sameMember(server, this.#inVain);
+    return [...registered.filter((server) => !isLast(server)), ...registered.filter(isLast)];
   }
 
   #closeGate(learner: Member, sender: Sender): void {
@@ -175,6 +183,7 @@ export class Admission {
     const { gate } = this.#core;
     if (gate === undefined) return;
     this.#core.gate = undefined;
+    this.#inVain = gate.learner;
     this.#lease.onGateOpened();
     this.#notBeforeMs = this.#core.now.monotonicMs + this.#core.options.timing.gateMs;
     if (this.#feeds.has(gate.sender.link)) {

@@ -218,6 +218,7 @@ export class Listener {
   /** Connections that stay silent before they said who they are, or stop in the middle of a frame. */
   #sweep(): void {
     const now = runtime.monotonicMs();
+    this.#options.peers.sweep(now);
     for (const [connection, cameAtMs] of this.#connections) {
       if (now - cameAtMs > this.#handshakeTimeoutMs) {
         const waited = `no first frame within ${this.#handshakeTimeoutMs} ms`;

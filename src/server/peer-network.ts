@@ -8,7 +8,7 @@
 import type { Duplex } from 'node:stream';
 import { type Member, sameMember } from '../coordination/configuration.js';
 import { ProtocolError } from '../errors.js';
-import { handshakeTimeoutMs } from '../limits.js';
+import { frameStallMs, handshakeTimeoutMs } from '../limits.js';
 import type { Logger } from '../logger.js';
 import { type Address, defaultHost, parseAddress } from '../protocol/address.js';
 import { Connection, type FlushScheduler } from '../protocol/connection.js';
@@ -114,6 +114,14 @@ export class PeerNetwork {
   onClosed(link: PeerLink): void {
     if (!this.#links.delete(link.id)) return;
     this.#options.handler.onLinkDown(link);
+  }
+
+  /** For a few times a minute: closes links that stop in the middle of a frame. */
+  sweep(nowMs: number): void {
+    for (const { connection } of this.#links.values()) {
+      if (nowMs - (connection.midFrameSinceMs ?? nowMs) <= frameStallMs) continue;
+      connection.close(new ProtocolError(`half a frame for ${frameStallMs} ms`));
+    }
   }
 
   close(): void {

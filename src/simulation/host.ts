@@ -56,13 +56,14 @@ export class Host {
   isLeaving = false;
   #supervised: SupervisedServer | undefined;
   #starts = 0;
+  #isRetired = false;
   readonly #world: World;
   readonly #network: Network;
   readonly #coordination: SimCoordination;
   readonly #random: Random;
   readonly #settings: HostSettings;
   readonly #watch: HostWatch;
-  readonly #traits: ProcessTraits;
+  #traits: ProcessTraits;
 
   constructor(
     world: World,
@@ -93,7 +94,7 @@ export class Host {
   }
 
   start(): void {
-    if (this.process !== undefined) return;
+    if (this.process !== undefined || this.#isRetired) return;
     this.#starts += 1;
     const process = new SimProcess(this.#world, this.#network, {
       name: `${this.name}${this.#starts}`,
@@ -134,6 +135,21 @@ export class Host {
       this.#supervised = supervised;
       void supervised.ended.then((reason) => this.#onEnded(process, reason));
     });
+  }
+
+  /** Without power from here to the end. */
+  retire(): void {
+    this.#isRetired = true;
+    this.crash('power');
+  }
+
+  /** Machine and disk are well from here on. */
+  heal(): void {
+    this.diskTrouble = () => undefined;
+    this.disk.free = Number.MAX_SAFE_INTEGER;
+    this.diskMsMax = 0.4;
+    this.#traits = { ...this.#traits, stallChance: 0 };
+    this.process?.calm();
   }
 
   /** `kill`: as kill -9. `power`: what was not synced is lost, as `keep` says, and nobody is told. */

@@ -45,7 +45,7 @@ export class SimProcess implements Owner {
   readonly #world: World;
   readonly #network: Network;
   readonly #random: Random;
-  readonly #traits: ProcessTraits;
+  #traits: ProcessTraits;
   readonly #bornAtMs: number;
   readonly #bootMs: number;
   #wallShiftMs = 0;
@@ -97,6 +97,11 @@ export class SimProcess implements Owner {
   stop(ms: number, suspended: boolean): void {
     this.busyUntilMs = this.nowMs + ms;
     if (suspended) this.#suspendedMs += ms * this.#traits.clockRate;
+  }
+
+  /** From here on it runs without standing still. */
+  calm(): void {
+    this.#traits = { ...this.#traits, stallChance: 0 };
   }
 
   shiftWallClock(ms: number): void {

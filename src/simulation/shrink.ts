@@ -48,9 +48,7 @@ export async function shrink(
 }
 
 /** Undefined: the run passes. */
-async function failureOf(
-  options: SimulationOptions,
-): Promise<SimulationFailure | undefined> {
+async function failureOf(options: SimulationOptions): Promise<SimulationFailure | undefined> {
   try {
     await new Simulation(options).run();
     return undefined;

@@ -75,6 +75,9 @@ const rareSites: readonly RareSite[] = [
   'an early redial',
   'an early trim',
   'an early seal',
+  'few entries in memory',
+  'few requests in flight',
+  'little room in the chain',
   'little output room',
 ];
 
@@ -198,10 +201,7 @@ export class Simulation implements HostWatch {
       this.#world.fail(new BreachError(`${host.name} ended: ${reason.code} ${reason.message}`));
       return;
     }
-    if (this.#dropped.has(host)) return;
-    this.#world.schedule(restartMs, 'restart', () => {
-      if (!this.#dropped.has(host)) host.start();
-    });
+    this.#world.schedule(restartMs, 'restart', () => host.start());
   }
 
   async #runPhases(): Promise<void> {
@@ -244,11 +244,7 @@ export class Simulation implements HostWatch {
   }
 
   async #endFaults(): Promise<void> {
-    for (const host of this.#hosts) {
-      host.diskTrouble = () => undefined;
-      host.disk.free = Number.MAX_SAFE_INTEGER;
-      host.diskMsMax = 0.4;
-    }
+    for (const host of this.#hosts) host.heal();
     this.#network.heal();
     this.#coordination.heal();
     // What was planned to end later, ends; who was to come back, comes back.
@@ -256,13 +252,10 @@ export class Simulation implements HostWatch {
     await this.#world.run(this.#world.nowMs + lingerMs);
     this.#network.heal();
     this.#coordination.heal();
-    for (const host of this.#hosts) {
-      host.diskTrouble = () => undefined;
-      host.disk.free = Number.MAX_SAFE_INTEGER;
-    }
+    for (const host of this.#hosts) host.heal();
     this.#dropped = this.#chooseDropped();
     for (const host of this.#hosts) {
-      if (this.#dropped.has(host)) host.crash('power');
+      if (this.#dropped.has(host)) host.retire();
       else host.start();
     }
   }

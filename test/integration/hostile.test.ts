@@ -94,20 +94,16 @@ async function residentBytes(): Promise<number> {
 const lengthOf = (length: number): Buffer => {
   const header = Buffer.alloc(8);
   header.writeUInt32BE(length, 0);
+  header.writeUInt32BE(~length >>> 0, 4);
   return header;
 };
 const badChecksum = Buffer.from(encodeFrame(Buffer.from('payload')));
-badChecksum[4] = (badChecksum[4] as number) ^ 1;
+badChecksum[8] = (badChecksum[8] as number) ^ 1;
 
 for (const [row, what, bytes, reason] of [
-  [
-    'I2',
-    'garbage',
-    Buffer.from('\u00ff\u00fe garbage, no frame at all'),
-    'is announced, the limit is',
-  ],
-  ['I2', 'an HTTP request', Buffer.from('GET / HTTP/1.1\r\nHost: h\r\n\r\n'), 'is announced'],
-  ['I2', 'a TLS hello', Buffer.from('16030100f8010000f40303aabbcc', 'hex'), 'is announced'],
+  ['I2', 'garbage', Buffer.from('\u00ff\u00fe garbage, no frame at all'), 'no valid length'],
+  ['I2', 'an HTTP request', Buffer.from('GET / HTTP/1.1\r\nHost: h\r\n\r\n'), 'no valid length'],
+  ['I2', 'a TLS hello', Buffer.from('16030100f8010000f40303aabbcc', 'hex'), 'no valid length'],
   ['I1', 'a length of 2 GiB', lengthOf(2 ** 31), `of ${2 ** 31} bytes is announced`],
   ['I1', 'a length just beyond the limit', lengthOf(frameBytesMax + 1), 'is announced'],
   ['I1', 'a frame with a wrong checksum', badChecksum, 'fails its checksum'],

@@ -56,6 +56,10 @@ class ScriptedReplica {
     return [];
   }
 
+  epochAt(): number {
+    return 0;
+  }
+
   verify(): 'pending' {
     return 'pending';
   }

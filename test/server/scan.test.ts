@@ -17,6 +17,7 @@ const runs = new EpochRuns([
 ]);
 const replica = {
   runsUpTo: (seq: number) => runs.upTo(seq),
+  epochAt: (seq: number) => runs.epochAt(seq),
   configuration: { clusterId: 'the cluster' },
 } as unknown as Replica;
 

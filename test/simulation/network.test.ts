@@ -53,6 +53,7 @@ class Pair {
       const stream = this.a.runtime.dial(address);
       stream.on('error', () => {});
       stream.on('close', () => this.endings.push('closed'));
+      stream.resume();
       this.dialed = stream;
     });
     await this.world.run(10);

@@ -38,6 +38,14 @@ const filler = '~';
 const shares = { put: 55, delete: 8, size: 2 } as const;
 /** Every so many-th client only reads. */
 const readersEvery = 3;
+/** Of some ops: so that their client goes on while the rest waits for a head that is not heard. */
+const shortTimeoutMs = 400;
+
+/**
+ * While writes wait somebody must ask for what may be stale, and ask a server that has been removed: each reader asks
+ * one server only, where the others follow the newest view.
+ */
+const isReader = (number: number): boolean => number % readersEvery === 0;
 
 async function main(options: ClientsOptions): Promise<void> {
   let prefix = options.prefix;
@@ -68,8 +76,7 @@ function drawOperation(
   { keys }: ClientsOptions,
 ): ClientOperation {
   const key = `${prefix}.key-${Math.floor(Math.random() * keys)}`;
-  // Some never write: while writes wait somebody must ask for what may be stale.
-  if (number % readersEvery === 0) return { kind: 'get', key };
+  if (isReader(number)) return { kind: 'get', key };
   const drawn = Math.random() * 100;
   if (drawn < shares.put) return { kind: 'put', key, value };
   if (drawn < shares.put + shares.delete) return { kind: 'delete', key };
@@ -87,7 +94,7 @@ async function note(
   const startMs = monotonicMs();
   const started = { ...op, client: number, startMs };
   try {
-    const seen = await carryOut(client, op, options);
+    const seen = await carryOut(client, op, number, options);
     return { ...started, ...seen, outcome: 'ok', endMs: monotonicMs() };
   } catch (error) {
     const endMs = monotonicMs();
@@ -100,28 +107,33 @@ async function note(
 async function carryOut(
   client: KvClient,
   op: ClientOperation,
-  { valueBytes }: ClientsOptions,
+  number: number,
+  { valueBytes, servers, timeoutMs }: ClientsOptions,
 ): Promise<Seen> {
   // So that those whose answer is lost name their place, some of the time.
   const announce = Math.random() < 0.5;
+  const isHasty = isReader(number) || Math.random() < 0.5;
+  const timeout = { timeoutMs: isHasty ? shortTimeoutMs : timeoutMs };
   switch (op.kind) {
     case 'put': {
       const value = op.value.padEnd(valueBytes, filler);
-      const { opId, replaced } = await client.put(op.key, value, { announce });
+      const { opId, replaced } = await client.put(op.key, value, { announce, ...timeout });
       return seen(opId, { existed: replaced });
     }
     case 'delete': {
-      const { opId, existed } = await client.delete(op.key, { announce });
+      const { opId, existed } = await client.delete(op.key, { announce, ...timeout });
       return seen(opId, { existed });
     }
     case 'get': {
-      const { found, at } = await client.read(op.key);
+      const server = servers[(number / readersEvery) % servers.length];
+      const where = isReader(number) && server !== undefined ? { at: server } : {};
+      const { found, at } = await client.read(op.key, { ...where, ...timeout });
       if (found === undefined) return seen(at, { found: null });
       const value = withoutFiller(Buffer.from(found.value).toString());
       return seen(at, { found: { value, version: found.version } });
     }
     case 'size': {
-      const { keys, at } = await client.readSize();
+      const { keys, at } = await client.readSize(timeout);
       return seen(at, { keys });
     }
   }

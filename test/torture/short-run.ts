@@ -12,7 +12,7 @@ import type { World } from './world.js';
 /** Answered before the fault, and again once the chain is whole: with less a run proves nothing. */
 const trafficMin: Traffic = { reads: 60, writes: 60 };
 /** Answered while the fault is there, of what is to go on then. */
-const goesOnMin = 5;
+const goesOnMin = 40;
 
 export interface ShortRun {
   readonly injection: Injection;

@@ -84,11 +84,6 @@ function agrees(seen: Answer, expected: Answer): boolean {
   return elements === undefined || sameElements(elements, expected.elements ?? []);
 }
 
-/** One text a state: equal for states that behave alike. */
-export function fingerprint({ content, version, above }: KeyState): string {
-  return `${version},${version === 0 ? above : ''},${JSON.stringify(content) ?? ''}`;
-}
-
 export function isPresent({ content }: KeyState): boolean {
   return content !== undefined;
 }

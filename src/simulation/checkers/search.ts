@@ -6,13 +6,19 @@
  * - A call whose answer says that it changed nothing is placed as soon as it fits: wherever else it could go, it could
  *   go here. (One that changes nothing here, but might elsewhere, is not: a trim that comes before a push.)
  * - Of unknown writes that nobody can tell apart (the same op, or puts whose values nobody read) the earliest goes first.
- * - The set is noted by what differs from a prefix of the calls in the order of their starts.
+ * - A configuration is left if one was visited that can do whatever it can: with the same answered calls placed, a state
+ *   that behaves alike from here on (what nobody reads any more is all the same), no unknown write more used up, and
+ *   no more said about the version.
+ *
+ * - A value that only one call wrote and that was read with its version tells that call's version, and versions only
+ *   grow: a state that is past what a call under way must still see is given up at once.
  *
  * Answered calls are tried before unknown ones, which mostly never happened or are of no consequence.
  */
 import { identityOf, showAnswer } from './finding.js';
 import { type Answer, type HistoryOp, isRead, type KeyOperation } from './history.js';
-import { absentKey, advance, execute, fingerprint, type KeyState } from './key-model.js';
+import { isPast, versionsOf } from './versions.js';
+import { absentKey, advance, execute, type KeyState } from './key-model.js';
 
 export interface Call {
   readonly op: KeyOperation;
@@ -38,6 +44,14 @@ export function searchKey(calls: readonly Call[], configurationsMax: number): Se
   return new Search(calls, configurationsMax).run();
 }
 
+/** What a configuration has used up beyond its text. */
+interface Visit {
+  /** Unknown writes that were executed, ascending. */
+  readonly used: readonly number[];
+  /** As in the state, where the version is not known. */
+  readonly above: number;
+}
+
 /** A place where the search can go on in several ways. */
 interface Branch {
   readonly state: KeyState;
@@ -54,7 +68,12 @@ class Search {
   readonly #isInert: boolean[];
   readonly #groups: string[];
   readonly #configurationsMax: number;
-  readonly #visited = new Set<string>();
+  /** By answered calls placed, noted by what differs from a prefix of them, and state. */
+  readonly #visited = new Map<string, Visit[]>();
+  /** The last answered call that shows a value. */
+  readonly #lastReader = new Map<string, number>();
+  readonly #isCounter: boolean;
+  readonly #versionOf: (call: Call) => number;
   /** Numbers of the placed calls: answered ones from 0 on, unknown ones from -1 down. */
   readonly #trail: number[] = [];
   readonly #isPlaced: Uint8Array;
@@ -73,6 +92,12 @@ class Search {
     this.#isInert = this.#answered.map(isInert);
     this.#groups = groupsOf(this.#unknown, this.#answered);
     this.#configurationsMax = configurationsMax;
+    this.#versionOf = versionsOf(calls);
+    this.#isCounter = calls.some(({ op }) => op.kind === 'add');
+    for (const [index, { answer }] of this.#answered.entries()) {
+      const value = answer?.found?.value;
+      if (value !== undefined) this.#lastReader.set(value, index);
+    }
     this.#isPlaced = new Uint8Array(this.#answered.length);
     this.#isUsed = new Uint8Array(this.#unknown.length);
   }
@@ -134,22 +159,32 @@ class Search {
     const answered: Branch['choices'] = [];
     let endMs = Number.POSITIVE_INFINITY;
     for (const index of window) {
-      const { op, answer, by } = this.#answered[index] as Call;
-      endMs = Math.min(endMs, by.endMs);
-      const next = advance(state, op, answer, 0);
+      const call = this.#answered[index] as Call;
+      if (isPast(state, this.#versionOf(call), isRead(call.op))) return [];
+      endMs = Math.min(endMs, call.by.endMs);
+      const next = this.#advance(state, call);
       if (next !== undefined) answered.push({ index, state: next });
     }
     const groups = new Set<string>();
-    for (const [number, { op, by }] of this.#unknown.entries()) {
-      if (by.startMs > endMs) break;
+    for (const [number, call] of this.#unknown.entries()) {
+      if (call.by.startMs > endMs) break;
       const group = this.#groups[number] as string;
       if (this.#isUsed[number] === 1 || groups.has(group)) continue;
       groups.add(group);
-      const next = advance(state, op, undefined, 0);
+      const next = this.#advance(state, call);
       if (next !== undefined && next !== state) choices.push({ index: -1 - number, state: next });
     }
     if (this.#placed > this.#best.placed) this.#best = { placed: this.#placed, state, window };
     return [...choices.reverse(), ...answered.reverse()];
+  }
+
+  #advance(state: KeyState, call: Call): KeyState | undefined {
+    const version = call.op.kind === 'put' ? this.#versionOf(call) : 0;
+    const next = advance(state, call.op, call.answer, version);
+    // A condition may have told more of the version before than the state did.
+    return next !== undefined && next.version !== 0 && next.version <= next.above
+      ? undefined
+      : next;
   }
 
   #place(index: number): void {
@@ -185,11 +220,23 @@ class Search {
     }
     const used: number[] = [];
     for (const [number, isUsed] of this.#isUsed.entries()) if (isUsed === 1) used.push(number);
-    const text = `${this.#base};${ahead.join()};${used.join()};${fingerprint(state)}`;
-    if (this.#visited.has(text)) return false;
-    this.#visited.add(text);
+    const text = `${this.#base};${ahead.join()};${this.#fingerprint(state)}`;
+    const visits = this.#visited.get(text);
+    const visit: Visit = { used, above: state.version === 0 ? state.above : 0 };
+    if (visits?.some((earlier) => covers(earlier, visit)) === true) return false;
+    if (visits === undefined) this.#visited.set(text, [visit]);
+    else visits.push(visit);
     this.#configurations += 1;
     return true;
+  }
+
+  /** Equal for states that behave alike from here on, but for what versions are known to exceed. */
+  #fingerprint({ content, version }: KeyState): string {
+    if (typeof content !== 'string' || this.#isCounter) {
+      return `${version} ${JSON.stringify(content) ?? ''}`;
+    }
+    const isRead = (this.#lastReader.get(content) ?? -1) >= this.#base;
+    return isRead ? `${version} ${JSON.stringify(content)}` : `${version} unread`;
   }
 
   #outcome(result: 'ok' | 'gave up'): SearchOutcome {
@@ -212,6 +259,14 @@ class Search {
       expected,
     };
   }
+}
+
+/** Whatever can be done after `other` can be done after `visit`. */
+function covers(visit: Visit, other: Visit): boolean {
+  if (visit.above > other.above || visit.used.length > other.used.length) return false;
+  let next = 0;
+  for (const number of other.used) if (visit.used[next] === number) next += 1;
+  return next === visit.used.length;
 }
 
 /** Whatever state it met, it left it as it was. */

@@ -21,12 +21,13 @@ function found(stream: Buffer): Found {
   const payloads: Buffer[] = [];
   for (let at = 0; ; ) {
     const rest = stream.length - at;
-    if (rest < frameHeaderBytes) return { payloads, isBad: false, rest };
+    if (rest < 8) return { payloads, isBad: false, rest };
     const length = stream.readUInt32BE(at);
-    if (length > frameBytesMax) return { payloads, isBad: true, rest };
+    const isTwice = stream.readUInt32BE(at + 4) === ~length >>> 0;
+    if (!isTwice || length > frameBytesMax) return { payloads, isBad: true, rest };
     if (rest < frameHeaderBytes + length) return { payloads, isBad: false, rest };
     const payload = stream.subarray(at + frameHeaderBytes, at + frameHeaderBytes + length);
-    if (crc32(payload) !== stream.readUInt32BE(at + 4)) return { payloads, isBad: true, rest };
+    if (crc32(payload) !== stream.readUInt32BE(at + 8)) return { payloads, isBad: true, rest };
     payloads.push(payload);
     at += frameHeaderBytes + length;
   }
@@ -92,6 +93,7 @@ export function frameTarget(): Target {
   const dictionary = lengths.map((length) => {
     const header = Buffer.alloc(frameHeaderBytes);
     header.writeUInt32BE(length);
+    header.writeUInt32BE(~length >>> 0, 4);
     return header;
   });
   return { name: 'frames', inputs: 120_000, bytesMax: 4_096, corpus, dictionary, mutate, check };
