@@ -39,6 +39,14 @@ simulate: build ## whole clusters under one seed: SEED=1 SEEDS=1 TICKS=3000, TRA
 	@node dist/src/simulation/main.js $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(TICKS),--ticks $(TICKS)) \
 	  $(if $(STRIKES),--strikes $(STRIKES)) $(if $(JOBS),--jobs $(JOBS)) $(if $(TRACE),--trace) $(if $(SHRINK),--shrink)
 
+.PHONY: model
+model: build ## the protocol model, searched by spin (needs the Debian package spin)
+	@node dist/scripts/model.js $(ARGS)
+
+.PHONY: fuzz
+fuzz: build ## longer, coverage-guided fuzzing for MINUTES=5; grows test/fuzz/corpus
+	@node dist/scripts/fuzz.js --minutes $(or $(MINUTES),5)
+
 .PHONY: bench
 bench: build ## throughput and latency of a chain of three, and of its parts
 	@node dist/bench/chain.js $(ARGS)

@@ -94,7 +94,13 @@ async function search(run: ModelRun, isQuick: boolean, directory: string): Promi
   const options = ['-w', '-DSAFETY', '-DNOREDUCE', '-DBFS', '-DVECTORSZ=1024', memory];
   const compiled = await execute(
     'gcc',
-    [optimization[run.expected], ...options, '-o', 'pan', 'pan.c'],
+    [
+      run.isLong === true ? optimization.holds : optimization[run.expected],
+      ...options,
+      '-o',
+      'pan',
+      'pan.c',
+    ],
     directory,
   );
   if (compiled.code !== 0) return outcome({ finding: compiled.output.trim() });

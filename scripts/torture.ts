@@ -7,7 +7,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { randomFrom } from '../test/support/random.js';
-import { makersFor, torture } from '../test/torture/mix.js';
+import { makersFor, type MixOptions, torture } from '../test/torture/mix.js';
 import { reportLines, shortcomings } from '../test/torture/mix-report.js';
 import { createWorld, type World } from '../test/torture/world.js';
 import { missingZooKeeper } from './zookeeper.js';
@@ -50,7 +50,7 @@ async function main(): Promise<number> {
   }
 }
 
-async function run(world: World, options: Parameters<typeof torture>[1]): Promise<number> {
+async function run(world: World, options: MixOptions): Promise<number> {
   const report = await torture(world, options);
   for (const line of reportLines(report)) console.log(line);
   const kinds = new Set(makersFor(world).map((make) => make(randomFrom(0)).kind));

@@ -83,6 +83,8 @@ export class ReplicaHost {
   /** A snapshot is being put in place: events wait until table and log fit together again. */
   #suspended = false;
   #turnScheduled = false;
+  /** It will run by itself. */
+  #turnIsDue = false;
   #flushes: (() => void)[] = [];
   #congested = false;
   readonly #unacknowledgedBytesMax = rarely('little room in the chain', 1, unacknowledgedBytesMax);
@@ -236,11 +238,13 @@ export class ReplicaHost {
   #scheduleTurnEnd(): void {
     if (this.#turnScheduled) return;
     this.#turnScheduled = true;
+    this.#turnIsDue = true;
     runtime.atTurnEnd(() => this.#onTurn());
   }
 
   /** The end of one turn of the poll loop: everything that arrived in it is dealt with together. */
   #onTurn(): void {
+    this.#turnIsDue = false;
     if (this.#reads.length > 0) {
       const reads = this.#reads;
       this.#reads = [];
@@ -255,9 +259,14 @@ export class ReplicaHost {
     this.#writes.drainSoon();
   }
 
+  /**
+   * What the end of a turn sets off belongs to that turn. The writer, when it got room, may end one while the next is
+   * due: that one stays scheduled, or there would be two, each scheduling another for ever.
+   */
   #endTurn(): void {
+    this.#turnScheduled = true;
     this.handle({ kind: 'turn-end' });
-    this.#turnScheduled = false;
+    this.#turnScheduled = this.#turnIsDue;
     const flushes = this.#flushes;
     this.#flushes = [];
     for (const flush of flushes) flush();

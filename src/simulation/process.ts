@@ -34,6 +34,9 @@ const bootMsMax = 1_000_000;
 const wallOriginMs = Date.UTC(2026, 0, 1);
 /** The end of a turn of the loop comes this much later: other events may lie between. */
 const turnMs = 0.01;
+/** A loop that turns so often in so long does nothing else. */
+const restlessMs = 50;
+const turnsMax = 4_000;
 
 export class SimProcess implements Owner {
   readonly name: string;
@@ -52,6 +55,8 @@ export class SimProcess implements Owner {
   /** How long its machine was suspended: the monotonic clock stood still, the wall clock did not. */
   #suspendedMs = 0;
   #nextPort = 40_000;
+  #turnsSinceMs = 0;
+  #turns = 0;
 
   constructor(
     world: World,
@@ -118,7 +123,10 @@ export class SimProcess implements Owner {
       wallMs: () => this.#look().wallMs,
       after: (ms, act) => this.#after(ms, act),
       every: (ms, act) => this.#every(ms, act),
-      atTurnEnd: (act) => void this.post(turnMs, 'turn end', act),
+      atTurnEnd: (act) => {
+        this.#countTurn();
+        this.post(turnMs, 'turn end', act);
+      },
       random: () => this.#random.fraction(),
       uuid: () => this.#random.uuid(),
       dial: (address) => this.#dial(address),
@@ -136,6 +144,19 @@ export class SimProcess implements Owner {
       this.busyUntilMs = this.nowMs + ms;
     }
     return this.instant;
+  }
+
+  /** A loop that never rests is a fault, though all that it does is right. */
+  #countTurn(): void {
+    if (this.nowMs - this.#turnsSinceMs > restlessMs) {
+      this.#turnsSinceMs = this.nowMs;
+      this.#turns = 0;
+    }
+    this.#turns += 1;
+    if (this.#turns < turnsMax) return;
+    this.#world.fail(
+      new Error(`${this.name} spins: ${this.#turns} turns of its loop in ${restlessMs} ms`),
+    );
   }
 
   #after(ms: number, act: () => void): Timer {

@@ -142,8 +142,10 @@ export class SimClient {
 
   async #call(client: KvClient, operation: Asked): Promise<Seen> {
     const random = this.#random;
-    const timeoutMs = random.chance(0.2) ? 50 + random.below(500) : 5_000;
+    const isShort = random.chance(0.2);
+    // The one that is named may be down for good.
     const at = random.chance(0.3) ? { at: random.pick(this.#addresses) } : {};
+    const timeoutMs = isShort || 'at' in at ? 50 + random.below(400) : 2_000;
     switch (operation.kind) {
       case 'put': {
         const announce = random.chance(0.5);

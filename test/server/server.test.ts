@@ -36,6 +36,8 @@ test('every kind of request is answered, and counted', async (t) => {
   const first = await client.put('k', 'v');
   if (first.kind !== 'written') return t.fail();
   t.is(await client.get('k'), 'v');
+  const absent = await client.request({ kind: 'get', key: Buffer.from('none') });
+  t.like(absent, { kind: 'value', found: false, at: first.opId });
   t.deepEqual(await client.request({ kind: 'size' }), { kind: 'count', keys: 1, at: first.opId });
   const written = await client.put('k', 'w');
   if (written.kind !== 'written') return t.fail();
@@ -53,7 +55,7 @@ test('every kind of request is answered, and counted', async (t) => {
     status.ops.map(({ kind, count, failures }) => [kind, count, failures]),
     [
       ['put', 2, 0],
-      ['get', 1, 0],
+      ['get', 2, 0],
       ['size', 1, 0],
       ['verify', 1, 0],
     ],

@@ -80,7 +80,8 @@ export async function createWorld(options: WorldOptions): Promise<World> {
   try {
     return await deployWorld(options, ensemble);
   } catch (error) {
-    await ensemble.remove();
+    // Also what was removed already, with the deployment.
+    await ensemble.remove().catch(() => undefined);
     throw error;
   }
 }

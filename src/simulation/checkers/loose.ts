@@ -1,12 +1,12 @@
 /**
  * Which loose writes, executed one after the other, explain an answer that the order alone does not. Mostly one is
- * enough; a delete and a put of another kind may be needed, and a third one between conditional ones.
+ * enough; where a list was, a delete and a put are needed. Loose writes have no conditions.
  */
 import type { Answer, HistoryOp, KeyOperation } from './history.js';
 import { advance, type KeyState } from './key-model.js';
 import type { Write } from './placement.js';
 
-const chainMax = 3;
+const chainMax = 2;
 
 /** The shortest chain of them, undefined if there is none; `room`: how many places are free for it. */
 export function explainByLoose(
@@ -33,9 +33,8 @@ function chainTo(
   const tried = new Set<string>();
   for (const write of loose) {
     // What leads to another loose write is not read: of puts any one will do.
-    const group = `${write.kind} ${'version' in write ? write.version : ''}`;
-    if (length > 1 && tried.has(group)) continue;
-    tried.add(group);
+    if (length > 1 && tried.has(write.kind)) continue;
+    tried.add(write.kind);
     const next = advance(state, write, undefined, 0);
     if (next === undefined || next === state) continue;
     const others = loose.filter((each) => each !== write);

@@ -42,7 +42,7 @@ export interface Placement {
   readonly order: readonly Placed[];
   /** Unknown writes of each key that have no place, in the order of their starts. */
   readonly loose: ReadonlyMap<string, Write[]>;
-  /** Keys whose state no order can tell, since unknown ops on lists or counters have no place. */
+  /** Keys whose state these cannot tell, since unknown conditional writes, or ones of lists and counters, have no place. */
   readonly vague: ReadonlySet<string>;
   readonly findings: readonly Finding[];
 }
@@ -164,8 +164,8 @@ function byIdentity(
   return found;
 }
 
-function isPlain({ kind }: Write): boolean {
-  return kind === 'put' || kind === 'delete';
+function isPlain(op: Write): boolean {
+  return (op.kind === 'put' || op.kind === 'delete') && op.version === undefined;
 }
 
 /** A put that was executed looks the same whatever its condition was. */

@@ -7,7 +7,8 @@
  * and knows that they leave this key alone, answers at once. So it stands for every state from the one that it names
  * to the next change of its key, and real time decides which one of them it was (the earliest that fits).
  *
- * Without a log, loose writes (see placement.ts) are executed when an answer cannot be explained otherwise.
+ * Without a log, loose writes (see placement.ts) are executed when an answer cannot be explained otherwise; of vague keys
+ * the black box alone judges the answers, and only their places are judged here.
  */
 import { type Finding, findingsMax, showAnswer, showId, showOp } from './finding.js';
 import { type HistoryOp, isRead, keyOf, type LoggedOp, type OpId } from './history.js';
@@ -190,8 +191,10 @@ class Replayer {
     ) {
       this.#unexplained(op, execute(cell.state, op, seq).answer);
     }
-    cell.open.push(stretch);
-    if (tellsState(op)) cell.settledUpTo = seq;
+    const tells = tellsState(op);
+    if (tells) cell.settledUpTo = seq;
+    // One that tells little may also stand for what a loose write made of the key.
+    if (tells || cell.loose.length === 0) cell.open.push(stretch);
   }
 
   #change(cell: Cell, next: KeyState, seq: number): void {

@@ -67,7 +67,7 @@ export function shortWrites(place: Place, ms: number): Fault {
 }
 
 /** D4: no room for as much as it takes until it says so; then there is. */
-export function diskFull(place: Place): Fault {
+function diskFull(place: Place): Fault {
   return {
     kind: 'disk full',
     rows: ['D4'],

@@ -100,12 +100,12 @@ export function bothWays(ways: readonly Way[]): Way[] {
   ]);
 }
 
-export function lanesOf(world: World, ways: readonly Way[]): Lane[] {
+function lanesOf(world: World, ways: readonly Way[]): Lane[] {
   return ways.flatMap(([from, to]) => world.network.lanes(from, to));
 }
 
 /** What all of these lanes have done of it. */
-export function total(lanes: readonly Lane[], count: keyof LaneCounts): number {
+function total(lanes: readonly Lane[], count: keyof LaneCounts): number {
   return lanes.reduce((sum, { counts }) => sum + counts[count], 0);
 }
 

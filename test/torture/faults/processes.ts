@@ -176,7 +176,7 @@ export function leftAndReturned(place: Place): Fault {
 }
 
 /** O1: one after the other. */
-export function rollingRestart(): Fault {
+function rollingRestart(): Fault {
   return {
     kind: 'rolling restart',
     rows: ['O1'],
