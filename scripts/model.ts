@@ -14,6 +14,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type ModelRun, modelRuns } from './model-runs.js';
+import { toolMissing } from './model-tools.js';
 
 const folder = resolve(import.meta.dirname, '../../model');
 const megabytesMax = { quick: 900, full: 3800 };
@@ -224,5 +225,5 @@ try {
 } catch (error) {
   if (!(error instanceof ToolError)) throw error;
   console.error(`make model: ${error.message}`);
-  process.exitCode = 1;
+  process.exitCode = toolMissing;
 }

@@ -1,0 +1,2 @@
+/** What `make model` ends with when spin or gcc is not installed; it has said so. */
+export const toolMissing = 3;
