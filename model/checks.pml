@@ -95,7 +95,7 @@ inline apply(x, end, atHead) {
 #define CAN_SAY_NEVER(x, op) (op <= ordered && IS_MEMBER(x) && EPOCH(x) >= epochOfOp[op] && \
   ((saidNever >> op) & 1) == 0 && VERIFIED(x) > 0 && \
   (VERIFIED(x) > seqOfOp[op] && EPOCH_AT(x, seqOfOp[op] + 1) != epochOfOp[op] || \
-    EPOCH_AT(x, VERIFIED(x)) > epochOfOp[op]))
+    VERIFIED(x) <= seqOfOp[op] && EPOCH_AT(x, VERIFIED(x)) > epochOfOp[op]))
 inline sayNever(x, number) {
   saidNever = saidNever | (1 << number);
   printf("%c says that w%d will never be executed\n", NAME(x), number);

@@ -49,6 +49,11 @@ export class Nemesis {
   readonly #weights: readonly number[];
   readonly #pauseMs: number;
   readonly #canLoseDisks: boolean;
+  /**
+   * Only the wall clock tells that a machine was suspended. That it is set back as well, by as much, is more than
+   * leases can stand (docs/testing.md): a run has one or the other.
+   */
+  readonly #canSuspend: boolean;
   /** What has happened, in order. */
   readonly strikes: Strike[] = [];
   #draws = 0;
@@ -66,6 +71,7 @@ export class Nemesis {
     this.#pauseMs = random.pick([50, 100, 250, 600]);
     // A write to `/chain` that comes late may make a configuration of one member alone: its disk must last.
     this.#canLoseDisks = random.chance(0.5);
+    this.#canSuspend = random.chance(0.5);
   }
 
   start(): void {
@@ -178,7 +184,7 @@ export class Nemesis {
 
   #stop(suspended: boolean): boolean {
     const host = this.#anyRunning();
-    if (host === undefined) return false;
+    if (host === undefined || (suspended && !this.#canSuspend)) return false;
     const { leaseMs } = this.#parts;
     const factor = this.#random.pick([0.5, 1, 3]);
     host.stop(leaseMs * factor * this.#random.between(0.8, 1.3), suspended);
@@ -194,7 +200,9 @@ export class Nemesis {
   #shiftWallClock(): boolean {
     const host = this.#anyRunning();
     if (host === undefined) return false;
-    host.process?.shiftWallClock(this.#random.between(-600_000, 600_000));
+    const ms = this.#random.between(this.#canSuspend ? 0 : -600_000, 600_000);
+    host.process?.shiftWallClock(ms);
+    this.#say(`the wall clock of ${host.name} jumps by ${ms.toFixed(0)} ms`);
     return true;
   }
 

@@ -172,7 +172,7 @@ export class Network {
     incoming.end = dialer;
     incoming.back = outgoing;
     dialer.stream = this.#makeStream(connection, dialer, acceptor);
-    outgoing.begin(() => this.#arrive(connection, address, from));
+    if (process.isAlive) outgoing.begin(() => this.#arrive(connection, address, from));
     return dialer.stream;
   }
 
@@ -181,6 +181,8 @@ export class Network {
     address: Address,
     listener: StreamListener,
   ): Promise<ListeningPort> {
+    // It was killed in the middle of this event: nobody listens, and nobody learns of it.
+    if (!process.isAlive) return new Promise(() => {});
     const key = formatAddress(address);
     if (this.#ports.has(key)) {
       throw Object.assign(new Error(`EADDRINUSE ${key}`), { code: 'EADDRINUSE' });
