@@ -18,6 +18,7 @@ import {
 } from '../support/faulty-deployment.js';
 import type { DiskFault } from '../support/faulty-disk.js';
 import { serialTestUnless } from '../support/requirement.js';
+import { playOn } from '../support/scenario.js';
 import { missingZooKeeper } from '../support/zookeeper.js';
 
 const MiB = 1024 * 1024;
@@ -31,17 +32,10 @@ function scenario(
   play: (t: ExecutionContext, deployment: FaultyDeployment) => Promise<void>,
   options: FaultyOptions = {},
 ): void {
-  test(name, async (t) => {
-    const deployment = await deployFaulty({ serverOptions, ...options });
-    try {
-      await play(t, deployment);
-    } catch (error) {
-      t.log(deployment.chain.lines.slice(-40).join('\n'));
-      throw error;
-    } finally {
-      await deployment.remove();
-    }
-  });
+  test(
+    name,
+    playOn(() => deployFaulty({ serverOptions, ...options }), play),
+  );
 }
 
 scenario(

@@ -13,6 +13,7 @@ import {
   serverScript,
 } from '../support/processes.js';
 import { serialTestUnless } from '../support/requirement.js';
+import { playOn } from '../support/scenario.js';
 import { freePort, missingZooKeeper } from '../support/zookeeper.js';
 
 const test = serialTestUnless(await missingZooKeeper());
@@ -22,17 +23,7 @@ function scenario<D extends Deployment>(
   deploy: () => Promise<D>,
   play: (t: ExecutionContext, deployment: D) => Promise<void>,
 ): void {
-  test(name, async (t) => {
-    const deployment = await deploy();
-    try {
-      await play(t, deployment);
-    } catch (error) {
-      t.log(deployment.chain.lines.slice(-40).join('\n'));
-      throw error;
-    } finally {
-      await deployment.remove();
-    }
-  });
+  test(name, playOn(deploy, play));
 }
 
 scenario(

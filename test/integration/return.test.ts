@@ -10,6 +10,7 @@ import { startChain } from '../failover/scenarios.js';
 import { checkStateHashes } from '../support/agreement.js';
 import { deployFaulty, type FaultyDeployment } from '../support/faulty-deployment.js';
 import { serialTestUnless } from '../support/requirement.js';
+import { playOn } from '../support/scenario.js';
 import { missingZooKeeper } from '../support/zookeeper.js';
 
 const test = serialTestUnless(await missingZooKeeper());
@@ -20,17 +21,10 @@ function scenario(
   serverOptions: readonly string[],
   play: (t: ExecutionContext, deployment: FaultyDeployment) => Promise<void>,
 ): void {
-  test(name, async (t) => {
-    const deployment = await deployFaulty({ serverOptions });
-    try {
-      await play(t, deployment);
-    } catch (error) {
-      t.log(deployment.chain.lines.slice(-40).join('\n'));
-      throw error;
-    } finally {
-      await deployment.remove();
-    }
-  });
+  test(
+    name,
+    playOn(() => deployFaulty({ serverOptions }), play),
+  );
 }
 
 // Suspicion takes longer than the few steps while two of three stand still.

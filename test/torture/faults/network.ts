@@ -186,10 +186,10 @@ export function connectionsReset(one: End, other: End): Fault {
 }
 
 /**
- * N5: what the one sent is held up, it loses that connection and dials anew; once the new connection is in use
- * (`afterEpoch`: and another server was removed since), the old one's bytes arrive.
+ * N5: what the one sent is held up, it loses that connection and dials anew; once the new connection is in use, the
+ * old one's bytes arrive.
  */
-export function lateBytes(from: Place, to: Place, afterEpoch = false): Fault {
+export function lateBytes(from: Place, to: Place): Fault {
   return {
     kind: 'bytes of an old connection arrive late',
     rows: ['N5'],
@@ -205,8 +205,6 @@ export function lateBytes(from: Place, to: Place, afterEpoch = false): Fault {
         held.abandon();
         await heldWithin(harmWaitMs, () => link.out.counts.passedBytes > passedBefore);
         const newerBytes = link.out.counts.passedBytes - passedBefore;
-        const { epoch } = world.chain.newest;
-        if (afterEpoch) await heldWithin(harmWaitMs, () => world.chain.newest.epoch > epoch);
         const lateBefore = link.out.counts.lateBytes;
         held.release();
         const late = link.out.counts.lateBytes - lateBefore;
