@@ -1,6 +1,7 @@
 /** The failover scenarios as tests of one kind of deployment: listed once, run on processes and on containers. */
 import type { ExecutionContext, TestFn } from 'ava';
 import type { Deployment } from '../support/deployment.js';
+import { playOn } from '../support/scenario.js';
 import {
   fourthServer,
   fullOutage,
@@ -26,17 +27,10 @@ export function failoverTests<D extends Deployment>(test: TestFn, suite: Failove
     name: string,
     play: (t: ExecutionContext, deployment: D) => Promise<void>,
   ): void => {
-    test(name, async (t) => {
-      const deployment = await suite.deploy();
-      try {
-        await play(t, deployment);
-      } catch (error) {
-        t.log(deployment.chain.lines.slice(-40).join('\n'));
-        throw error;
-      } finally {
-        await deployment.remove();
-      }
-    });
+    test(
+      name,
+      playOn(() => suite.deploy(), play),
+    );
   };
 
   scenario('head, middle and tail killed in turn under load: nothing lost, nothing stale', (t, d) =>

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import test from 'ava';
 import { Network } from '../../src/simulation/network.js';
 import { type ProcessTraits, SimProcess } from '../../src/simulation/process.js';
-import { Random } from '../../src/simulation/random.js';
+import type { Random } from '../../src/simulation/random.js';
 import { silentTrace } from '../../src/simulation/trace.js';
 import { World } from '../../src/simulation/world.js';
 

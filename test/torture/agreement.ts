@@ -7,7 +7,7 @@ import type { HistoryOp, Shown } from '../../src/simulation/checkers/history.js'
 import { equallyFar } from '../support/agreement.js';
 import { withoutFiller } from '../support/workload.js';
 import { monotonicMs } from './clock.js';
-import { violationsOf } from './judgement.js';
+import { violationsOf } from '../support/verdict.js';
 import type { World } from './world.js';
 
 /** Ends the load. What is wrong, a line each; none if all is as it should be. */

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicMs } from './clock.js';
 import { type Fault, happened, type Injection } from './faults/fault.js';
-import { violationsOf } from './judgement.js';
+import { violationsOf } from '../support/verdict.js';
 import type { Traffic } from './load.js';
 import type { World } from './world.js';
 
