@@ -42,11 +42,7 @@ inline holdBackAck(x) {
 #define LATE_FITS (server[late.target].config == late.config)
 #endif
 
-#ifdef NO_R7_CONNECTION
-#define LATE_CONNECTION (true)
-#else
 #define LATE_CONNECTION (late.connection == reconnects)
-#endif
 
 inline deliver() {
   printf("the late message from %c reaches %c\n", NAME(late.source), NAME(late.target));

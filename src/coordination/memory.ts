@@ -23,6 +23,8 @@ import type { AnnouncementStep, ServerNode } from './registry.js';
 export interface MemoryOptions {
   /** Runs the task later: a microtask by default, a random delay of virtual time in the simulator. */
   readonly schedule?: (task: () => void) => void;
+  /** Whether a write that is under way when its sender dies or is cut off arrives all the same. Never by default. */
+  readonly arrives?: () => boolean;
   /** `/chain` as it was kept from an earlier run. */
   readonly initialChain?: VersionedData;
   /** Keeps `/chain`; only then is it written. If this rejects, the outcome is unknown and the service stops. */
@@ -46,6 +48,7 @@ const sequenceDigits = 10;
 export class MemoryCoordination {
   readonly #schedule: (task: () => void) => void;
   readonly #onChainWritten: MemoryOptions['onChainWritten'];
+  readonly #arrives: () => boolean;
   readonly #clients = new Map<Coordinator, Client>();
   readonly #sessions = new Set<string>();
   /** Name -> node and the session that it ends with. */
@@ -61,6 +64,7 @@ export class MemoryCoordination {
   constructor(options: MemoryOptions = {}) {
     this.#schedule = options.schedule ?? soon;
     this.#onChainWritten = options.onChainWritten;
+    this.#arrives = options.arrives ?? ((): boolean => false);
     this.#chain = options.initialChain;
   }
 
@@ -226,7 +230,8 @@ export class MemoryCoordination {
       client.loss = undefined;
       this.#schedule(() => {
         if (loss?.kind === 'late') loss.arrived = () => this.#apply(write, () => {});
-        if (loss?.kind === 'late' || loss?.kind === 'dropped' || !this.#isReachable(client)) {
+        const arrives = this.#isReachable(client) || (this.#isRunning && this.#arrives());
+        if (loss?.kind === 'late' || loss?.kind === 'dropped' || !arrives) {
           answer('unknown');
           return;
         }

@@ -7,6 +7,7 @@
  * bytes; the same holds for the names.
  */
 
+import { dirname } from 'node:path';
 import { RefusedToStartError } from '../errors.js';
 import type { DirectoryLock, Disk, DiskFile, OpenMode } from './disk.js';
 import { byteLength } from './disk.js';
@@ -287,7 +288,7 @@ export class MemoryDisk implements Disk {
 
   syncDirectory(path: string): Promise<void> {
     return this.#perform({ kind: 'sync-directory', path }, undefined, () => {
-      const inside = (name: string): boolean => name.slice(0, name.lastIndexOf('/')) === path;
+      const inside = (name: string): boolean => dirname(name) === path;
       this.#unsyncedNames = this.#unsyncedNames.filter((change) => {
         const isInside = inside(change.path) || (change.kind === 'rename' && inside(change.source));
         if (!isInside) return true;
@@ -380,6 +381,8 @@ export class MemoryDisk implements Disk {
   async #perform(...[operation, start, finish]: PerformCall): Promise<void> {
     const life = this.#life;
     const fault = this.#fault(operation);
+    // The fault was a crash: nothing of this operation happens.
+    if (life !== this.#life) return new Promise(() => {});
     const failsBefore = fault?.error !== undefined && fault.bytes === undefined;
     if (!failsBefore) start?.(fault?.bytes ?? Number.MAX_SAFE_INTEGER);
     await (fault?.until ?? Promise.resolve());

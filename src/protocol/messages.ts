@@ -23,7 +23,7 @@ import { batchType, openedType, openType, pageType, requestType, responseType } 
 
 export type { View } from './view.js';
 
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
 export interface PeerIdentity {
   /** Empty while the server belongs to no cluster. */

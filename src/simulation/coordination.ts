@@ -25,6 +25,7 @@ export class SimCoordination {
     this.#world = world;
     this.#random = random;
     this.service = new MemoryCoordination({
+      arrives: () => random.chance(0.5),
       schedule: (task) => void world.schedule(this.#latencyMs(), 'coordination', task),
     });
   }

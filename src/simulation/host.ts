@@ -45,8 +45,12 @@ export class Host {
   disk: MemoryDisk;
   /** Times of the disk, ms; drawn for each operation. */
   diskMsMax = 0.4;
-  /** Asked at each operation of the disk, before its latency is drawn. */
-  diskTrouble: DiskTrouble = () => undefined;
+  /** Asked at each operation of the disk; the first that has an answer decides. */
+  readonly troubles = new Set<DiskTrouble>();
+  /** What the disk has refused or done in part only, so far. */
+  diskErrors = 0;
+  /** It was shown an old `/chain` on purpose. */
+  hadStaleReads = false;
   process: SimProcess | undefined;
   /** Of the server that runs; a supervisor may start several, one after the other. */
   inside: ServerInside | undefined;
@@ -145,7 +149,7 @@ export class Host {
 
   /** Machine and disk are well from here on. */
   heal(): void {
-    this.diskTrouble = () => undefined;
+    this.troubles.clear();
     this.disk.free = Number.MAX_SAFE_INTEGER;
     this.diskMsMax = 0.4;
     this.#traits = { ...this.#traits, stallChance: 0 };
@@ -214,7 +218,8 @@ export class Host {
   }
 
   #onDiskOperation(process: SimProcess, operation: DiskOperation): DiskFault {
-    const trouble = this.diskTrouble(operation);
+    const trouble = this.#troubleOf(operation);
+    if (trouble !== undefined) this.diskErrors += 1;
     const until =
       trouble?.until ??
       new Promise<void>((resolve) => {
@@ -222,6 +227,14 @@ export class Host {
         process.post(ms, `disk ${operation.kind}`, resolve);
       });
     return { ...trouble, until };
+  }
+
+  #troubleOf(operation: DiskOperation): DiskFault | undefined {
+    for (const trouble of this.troubles) {
+      const found = trouble(operation);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   /** Of an unsynced change all survives, nothing, or a part. */

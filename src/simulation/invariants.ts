@@ -11,7 +11,8 @@
  */
 import { type Configuration, parseConfiguration } from '../coordination/configuration.js';
 import type { Entry } from '../replica/entry.js';
-import type { Effect } from '../replica/events.js';
+import type { EpochRun } from '../replica/epoch-runs.js';
+import type { Effect, Event } from '../replica/events.js';
 import type { ReplicaStatus } from '../replica/replica.js';
 import type { LoggedOp } from './checkers/history.js';
 import type { Host } from './host.js';
@@ -25,7 +26,9 @@ interface DiskRecord {
   /** By seq: the epoch in which the op was logged. Index 0 stands for the empty log. */
   epochs: number[];
   durableSeq: number;
+  /** Of the configuration that is on the disk. */
   epoch: number;
+  persistingEpoch: number;
   /** Of the process that runs. */
   commitSeq: number;
   appliedSeq: number;
@@ -82,13 +85,18 @@ export class Invariants {
     if (inside === undefined || host.process === undefined) return;
     const { serverId } = inside;
     const status = inside.status(host.process.instant);
+    const before = this.#records.get(host);
+    if (before !== undefined && before.serverId !== serverId) {
+      must(this.lostDisks.has(before.serverId), `${host.name} gave up a disk that was whole`);
+    }
     const known = this.#disks.get(serverId);
     const record: DiskRecord = {
       serverId,
       host,
       epochs: [],
       durableSeq: status.durableSeq,
-      epoch: known?.epoch ?? 0,
+      epoch: status.epoch,
+      persistingEpoch: 0,
       commitSeq: 0,
       appliedSeq: -1,
     };
@@ -101,6 +109,10 @@ export class Invariants {
       record.epochs.push(seq === 0 ? 0 : (epoch as number));
     }
     if (known !== undefined && !this.lostDisks.has(serverId)) {
+      must(
+        status.epoch >= known.epoch,
+        `${host.name} had adopted epoch ${known.epoch}, and starts in ${status.epoch}`,
+      );
       must(
         status.lastSeq >= known.durableSeq,
         `${host.name} had its log on disk up to ${known.durableSeq}, and starts with ${status.lastSeq}`,
@@ -116,12 +128,18 @@ export class Invariants {
     this.#records.set(host, record);
   }
 
-  onStep(host: Host, effects: readonly Effect[]): void {
+  onStep(host: Host, event: Event, effects: readonly Effect[]): void {
     const record = this.#records.get(host);
     const { inside, process } = host;
     if (record === undefined || inside === undefined || process === undefined) return;
     const status = inside.status(process.instant);
     this.#checkState(host, record);
+    if (event.kind === 'snapshot-installed') this.#onInstalled(host, record, event.runs);
+    if (event.kind === 'persisted') record.epoch = record.persistingEpoch;
+    must(
+      !status.leaseHolds || status.epoch >= this.#newestCommitEpoch,
+      `${host.name} has a lease of epoch ${status.epoch} after a commit in ${this.#newestCommitEpoch}`,
+    );
     for (const effect of effects) {
       if (effect.kind === 'append') this.#onAppend(record, effect.entry);
       else if (effect.kind === 'cut') {
@@ -145,27 +163,6 @@ export class Invariants {
     record.commitSeq = status.commitSeq;
   }
 
-  /** A snapshot took the place of log and table. */
-  onInstalled(
-    host: Host,
-    runs: readonly { readonly epoch: number; readonly lastSeq: number }[],
-  ): void {
-    const record = this.#records.get(host);
-    if (record === undefined) return;
-    const epochs = [0];
-    for (const { epoch, lastSeq } of runs) {
-      while (epochs.length <= lastSeq) epochs.push(epoch);
-    }
-    for (let seq = 1; seq < epochs.length; seq++) {
-      must(
-        epochs[seq] === this.#committed[seq],
-        `${host.name} installs a snapshot with ${epochs[seq]}-${seq}, committed is ${this.#committed[seq]}-${seq}`,
-      );
-    }
-    record.epochs = epochs;
-    record.appliedSeq = -1;
-  }
-
   /** `data`: what `/chain` holds now. */
   onChain(data: string | undefined): void {
     const chain = data === undefined ? undefined : parseConfiguration(data);
@@ -178,6 +175,22 @@ export class Invariants {
     this.#configurations.set(chain.epoch, chain.configId);
     this.#chain = chain;
     this.#checkDurable();
+  }
+
+  /** A snapshot took the place of log and table. */
+  #onInstalled(host: Host, record: DiskRecord, runs: readonly EpochRun[]): void {
+    const epochs = [0];
+    for (const { epoch, lastSeq } of runs) {
+      while (epochs.length <= lastSeq) epochs.push(epoch);
+    }
+    for (let seq = 1; seq < epochs.length; seq++) {
+      must(
+        epochs[seq] === this.#committed[seq],
+        `${host.name} installs a snapshot with ${epochs[seq]}-${seq}, committed is ${this.#committed[seq]}-${seq}`,
+      );
+    }
+    record.epochs = epochs;
+    record.appliedSeq = -1;
   }
 
   #onAppend(record: DiskRecord, entry: Entry): void {
@@ -252,7 +265,7 @@ export class Invariants {
       `${host.name} adopts another configuration of epoch ${epoch}`,
     );
     this.#configurations.set(epoch, configId);
-    record.epoch = epoch;
+    record.persistingEpoch = epoch;
   }
 
   /** R8, R9: whoever may still answer reads would not see what is committed now. */

@@ -15,6 +15,7 @@ import { traceTo } from './trace.js';
 
 const ticksDefault = 3_000;
 const shrinkRunsMax = 200;
+const progressSeeds = 1_000;
 
 /** One line of a worker, as JSON. */
 interface Outcome {
@@ -126,6 +127,7 @@ async function runAll(): Promise<Tally> {
     for await (const line of createInterface({ input: child.stdout })) {
       const outcome = JSON.parse(line) as Outcome;
       tally.add(outcome);
+      if (tally.runs % progressSeeds === 0) console.log(`${tally.runs} of ${seeds} seeds …`);
       if (outcome.failure !== undefined) explain(outcome);
     }
     if (child.exitCode !== 0 && child.exitCode !== null) {

@@ -4,7 +4,7 @@
  *
  * Invariant: never more is broken than the promises allow: of the newest configuration one disk stays whole.
  */
-import type { Host } from './host.js';
+import type { DiskTrouble, Host } from './host.js';
 import type { Invariants } from './invariants.js';
 import type { Network } from './network.js';
 import type { Random } from './random.js';
@@ -113,6 +113,7 @@ export class Nemesis {
       { kind: 'kill', strike: () => this.#crash('kill') },
       { kind: 'power cut', strike: () => this.#crash('power') },
       { kind: 'full outage', strike: () => this.#fullOutage() },
+      { kind: 'outage at a disk operation', strike: () => this.#outageAtOperation() },
       { kind: 'crash at a disk operation', strike: () => this.#crashAtOperation() },
       { kind: 'stop', strike: () => this.#stop(false) },
       { kind: 'suspended machine', strike: () => this.#stop(true) },
@@ -124,6 +125,7 @@ export class Nemesis {
       { kind: 'slow link', strike: () => this.#slowLink() },
       { kind: 'narrow link', strike: () => this.#narrowLink() },
       { kind: 'reset', strike: () => this.#reset() },
+      { kind: 'wrong suspicion', strike: () => this.#suspectWrongly() },
       { kind: 'turned bits', strike: () => this.#flipOnLink() },
       { kind: 'slow disk', strike: () => this.#slowDisk() },
       { kind: 'disk error', strike: () => this.#diskError() },
@@ -168,18 +170,40 @@ export class Nemesis {
   #crashAtOperation(): boolean {
     const host = this.#anyRunning();
     if (host === undefined) return false;
+    const how = this.#random.chance(0.7) ? 'power' : 'kill';
+    const random = this.#random;
+    this.#atOperation(host, () => {
+      host.crash(how);
+      this.#restartLater(host, random);
+    });
+    return true;
+  }
+
+  /** All lose power while one of them writes: what some have on disk, others have not. */
+  #outageAtOperation(): boolean {
+    const host = this.#anyRunning();
+    if (host === undefined) return false;
+    const backMs = this.#random.between(5, 500);
+    this.#atOperation(host, () => {
+      for (const each of this.#running()) {
+        each.crash('power');
+        this.#parts.world.schedule(backMs, 'power is back', () => each.start());
+      }
+    });
+    return true;
+  }
+
+  #atOperation(host: Host, act: () => void): void {
     const { process } = host;
     let count = 1 + this.#random.below(30);
-    const previous = host.diskTrouble;
-    host.diskTrouble = (operation) => {
+    const trouble: DiskTrouble = () => {
       count -= 1;
-      if (count > 0 || host.process !== process) return previous(operation);
-      host.diskTrouble = previous;
-      host.crash(this.#random.chance(0.7) ? 'power' : 'kill');
-      this.#restartLater(host);
+      if (count > 0 && host.process === process) return undefined;
+      host.troubles.delete(trouble);
+      if (host.process === process) act();
       return undefined;
     };
-    return true;
+    host.troubles.add(trouble);
   }
 
   #stop(suspended: boolean): boolean {
@@ -243,8 +267,9 @@ export class Nemesis {
     const { network } = this.#parts;
     for (const [source, target] of links) network.setBlocked(source, target, true);
     this.#say(`blocks ${links.map((link) => link.join('>')).join(' ')}`);
+    const order = this.#random.shuffled(links);
     this.#endLater('open links', () => {
-      for (const [source, target] of this.#random.shuffled(links)) {
+      for (const [source, target] of order) {
         network.setBlocked(source, target, false);
       }
     });
@@ -283,6 +308,16 @@ export class Nemesis {
     return network.resetBetween(a.ip, other) > 0;
   }
 
+  /** Connections are reset, and new ones refused for a moment: a neighbour that lives is taken for dead. */
+  #suspectWrongly(): boolean {
+    const [a, b] = this.#two();
+    const { network } = this.#parts;
+    network.setRefused(a.ip, b.ip, true);
+    this.#say(`${a.ip} finds nobody at ${b.ip}`);
+    this.#endLater('finds it again', () => network.setRefused(a.ip, b.ip, false));
+    return network.resetBetween(a.ip, b.ip) > 0;
+  }
+
   #flipOnLink(): boolean {
     const [a, b] = this.#two();
     const link = this.#parts.network.link(a.ip, b.ip);
@@ -316,9 +351,8 @@ export class Nemesis {
   #shortWrite(): boolean {
     const host = this.#anyRunning();
     if (host === undefined) return false;
-    this.#oneTrouble(host, 'write', (length) => ({
-      bytes: Math.max(1, this.#random.below(length)),
-    }));
+    const random = this.#random;
+    this.#oneTrouble(host, 'write', (length) => ({ bytes: Math.max(1, random.below(length)) }));
     return true;
   }
 
@@ -328,52 +362,65 @@ export class Nemesis {
     kind: string,
     trouble: (length: number) => { readonly error?: string; readonly bytes?: number },
   ): void {
-    const previous = host.diskTrouble;
-    host.diskTrouble = (operation) => {
-      if (operation.kind !== kind) return previous(operation);
-      host.diskTrouble = previous;
+    const { process } = host;
+    const one: DiskTrouble = (operation) => {
+      if (host.process !== process) host.troubles.delete(one);
+      if (operation.kind !== kind || host.process !== process) return undefined;
+      host.troubles.delete(one);
       const found = trouble(operation.length ?? 1);
       this.#say(`${host.name}: ${operation.kind} of ${operation.path}: ${JSON.stringify(found)}`);
       return found;
     };
+    host.troubles.add(one);
   }
 
   #fullDisk(): boolean {
     const host = this.#anyRunning();
     if (host === undefined) return false;
-    const previous = host.diskTrouble;
-    host.disk.free = 0;
-    host.diskTrouble = (operation) =>
-      operation.kind === 'write' && this.#random.chance(0.5)
-        ? { error: 'ENOSPC', bytes: this.#random.below(operation.length ?? 1) }
+    const random = this.#random;
+    const full: DiskTrouble = (operation) =>
+      operation.kind === 'write' && random.chance(0.5)
+        ? { error: 'ENOSPC', bytes: random.below(operation.length ?? 1) }
         : undefined;
+    host.disk.free = 0;
+    host.troubles.add(full);
     this.#say(`the disk of ${host.name} is full`);
     this.#endLater('room on the disk', () => {
       host.disk.free = Number.MAX_SAFE_INTEGER;
-      host.diskTrouble = previous;
+      host.troubles.delete(full);
     });
     return true;
   }
 
   #damage(): boolean {
-    const host = this.#expendable();
-    if (host === undefined) return false;
-    const paths = host.disk.paths().filter((path) => !path.includes('.damaged-'));
-    if (paths.length === 0) return false;
-    const path = this.#random.pick(paths);
-    const { length } = host.disk.contents(path);
-    if (length === 0) return false;
-    this.#lose(host);
-    host.disk.flipBit(path, this.#random.below(length * 8));
-    this.#say(`a bit rots in ${path} of ${host.name}`);
-    return true;
+    return this.#whileDown((host) => {
+      const paths = host.disk.paths().filter((path) => !path.includes('.damaged-'));
+      const path = this.#random.pick(paths);
+      const { length } = host.disk.contents(path);
+      if (length === 0) return;
+      this.#lose(host);
+      host.disk.flipBit(path, this.#random.below(length * 8));
+      this.#say(`a bit rots in ${path} of ${host.name}`);
+    });
   }
 
   #reformat(): boolean {
-    const host = this.#expendable();
-    if (host === undefined) return false;
-    this.#lose(host);
-    host.reformat();
+    return this.#whileDown((host) => {
+      this.#lose(host);
+      host.reformat();
+    });
+  }
+
+  /** Takes a server down long enough to know what it leaves behind, and does that to its disk if nobody needs it. */
+  #whileDown(act: (host: Host) => void): boolean {
+    const host = this.#anyRunning();
+    if (host === undefined || !this.#isExpendable(host)) return false;
+    const { world } = this.#parts;
+    host.crash('power');
+    world.schedule(sureMs + 50, 'its disk', () => {
+      if (!this.#isOver && !host.isRunning && this.#isExpendable(host)) act(host);
+      host.start();
+    });
     return true;
   }
 
@@ -382,20 +429,16 @@ export class Nemesis {
     if (serverId !== undefined) this.#parts.invariants.lostDisks.add(serverId);
   }
 
-  /** One that does not run, and whose disk nobody needs: another member's is whole. */
-  #expendable(): Host | undefined {
-    if (!this.#canLoseDisks) return undefined;
-    const { hosts, invariants } = this.#parts;
+  /** Another member's disk is whole, and so are those of all members. */
+  #isExpendable(host: Host): boolean {
+    if (!this.#canLoseDisks) return false;
+    const { invariants, world } = this.#parts;
     const members = (invariants.chain?.members ?? []).map(({ serverId }) => serverId);
-    if (members.some((serverId) => invariants.lostDisks.has(serverId))) return undefined;
-    const down = hosts.filter((host) => {
-      const serverId = invariants.serverIdOf(host);
-      if (host.isRunning || serverId === undefined) return false;
-      // What it may have asked of coordination before it died has arrived.
-      if (this.#parts.world.nowMs - host.downSinceMs < sureMs) return false;
-      return members.some((member) => member !== serverId);
-    });
-    return down.length === 0 ? undefined : this.#random.pick(down);
+    if (members.some((serverId) => invariants.lostDisks.has(serverId))) return false;
+    // What it may have asked of coordination before it died has arrived.
+    if (!host.isRunning && world.nowMs - host.downSinceMs < sureMs) return false;
+    const serverId = invariants.serverIdOf(host);
+    return serverId !== undefined && members.some((member) => member !== serverId);
   }
 
   // Coordination
@@ -449,9 +492,11 @@ export class Nemesis {
   }
 
   #freezeReads(): boolean {
-    const process = this.#anyRunning()?.process;
-    if (process === undefined) return false;
+    const host = this.#anyRunning();
+    const process = host?.process;
+    if (host === undefined || process === undefined) return false;
     const { coordination } = this.#parts;
+    host.hadStaleReads = true;
     coordination.freezeReads(process);
     this.#say(`${process.name} reads what coordination holds now, and nothing newer`);
     this.#endLater('fresh reads', () => coordination.thawReads(process));
@@ -488,8 +533,8 @@ export class Nemesis {
     return [a as Host, b as Host];
   }
 
-  #restartLater(host: Host): void {
-    const ms = this.#random.pick([5, 100, 400, 1_400]) * this.#random.between(0.5, 1.5);
+  #restartLater(host: Host, random = this.#random): void {
+    const ms = random.pick([5, 100, 400, 1_400]) * random.between(0.5, 1.5);
     this.#parts.world.schedule(ms, 'restart', () => host.start());
   }
 

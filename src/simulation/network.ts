@@ -54,6 +54,8 @@ export class Network {
   readonly #connections = new Set<Connection>();
   /** Hosts that are without power: nothing answers there. */
   readonly #dark = new Set<string>();
+  /** Links over which nobody gets a connection: the target's machine says no. */
+  readonly #refusing = new Set<string>();
   /** What a new link is like. */
   linkDefaults: Pick<Link, 'delayMsMin' | 'delayMsMax' | 'pieceChance' | 'flipChance'> = {
     delayMsMin: 0.05,
@@ -61,6 +63,8 @@ export class Network {
     pieceChance: 0,
     flipChance: 0,
   };
+  /** Of each direction of a connection: what it holds before its writer has to wait. */
+  capacityBytes = 64 * 1024;
   flippedBits = 0;
 
   constructor(world: World, random: Random) {
@@ -93,8 +97,15 @@ export class Network {
     for (const pipe of this.random.shuffled([...link.pipes])) pipe.pump();
   }
 
+  /** Who dials from `source` to `target` is refused, though somebody listens. */
+  setRefused(source: string, target: string, isRefused: boolean): void {
+    if (isRefused) this.#refusing.add(`${source}>${target}`);
+    else this.#refusing.delete(`${source}>${target}`);
+  }
+
   /** Everything flows again. What was held up comes now. */
   heal(): void {
+    this.#refusing.clear();
     for (const link of this.#links.values()) {
       link.bytesPerMs = Number.POSITIVE_INFINITY;
       link.delayMsMin = 0.05;
@@ -206,7 +217,8 @@ export class Network {
     const [dialer, acceptor] = connection.ends;
     if (this.#dark.has(address.host)) return;
     const port = this.#ports.get(formatAddress(address));
-    if (port === undefined || !port.process.isAlive) {
+    const isRefused = this.#refusing.has(`${dialer.host}>${address.host}`);
+    if (port === undefined || !port.process.isAlive || isRefused) {
       this.#connections.delete(connection);
       dialer.incoming.refuse();
       return;
@@ -229,7 +241,7 @@ export class Network {
   }
 
   #makeStream(connection: Connection, own: PipeEnd, other: PipeEnd): SimStream {
-    return new SimStream({
+    return new SimStream(this.capacityBytes, {
       write: (bytes, done) => other.incoming.write(bytes, done),
       end: () => other.incoming.finish(),
       destroyed: () => {

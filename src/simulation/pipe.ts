@@ -23,9 +23,6 @@ type Item =
   | { readonly kind: 'begin'; readonly act: () => void; readonly readyAtMs: number }
   | { readonly kind: 'greeting' | 'refusal' | 'end' | 'reset'; readonly readyAtMs: number };
 
-/** What one direction of a connection holds before its writer has to wait. */
-const capacityBytes = 64 * 1024;
-
 export class Pipe {
   readonly #network: Network;
   readonly #link: Link;
@@ -70,7 +67,7 @@ export class Pipe {
     if (end?.isGone === true && !this.#network.isDark(end.host)) this.back?.abort();
     this.#bytes += bytes.length;
     this.#add({ kind: 'bytes', bytes, readyAtMs: this.#readyAt(bytes.length) });
-    if (this.#bytes < capacityBytes) done();
+    if (this.#bytes < this.#network.capacityBytes) done();
     else this.#waiting.push(done);
   }
 
@@ -178,7 +175,7 @@ export class Pipe {
       world.trace.say(world.nowMs, 'net', `a bit is turned on ${this.#link.name}`);
     }
     this.#bytes -= bytes.length;
-    if (this.#bytes < capacityBytes) this.#release();
+    if (this.#bytes < this.#network.capacityBytes) this.#release();
     this.#isReaderReady = false;
     this.end?.stream?.receive(bytes, () => {
       this.#isReaderReady = true;

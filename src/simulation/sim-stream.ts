@@ -17,8 +17,8 @@ export class SimStream extends Duplex {
   readonly #output: StreamOutput;
   #onRoom: (() => void) | undefined;
 
-  constructor(output: StreamOutput) {
-    super({ allowHalfOpen: false });
+  constructor(capacityBytes: number, output: StreamOutput) {
+    super({ allowHalfOpen: false, writableHighWaterMark: capacityBytes });
     this.#output = output;
   }
 

@@ -81,13 +81,24 @@ const rareSites: readonly RareSite[] = [
   'little output room',
 ];
 
-/** By itself a server ends only for these; any other reason is a failure of the run. */
-const acceptedEnds: ReadonlySet<string> = new Set([
-  'STORAGE',
-  'DATA_DAMAGED',
-  'DISK_FULL',
-  'REFUSED_TO_START',
-]);
+/**
+ * By itself a server ends only for what a fault may do to it: a disk that failed, or data that was damaged. `REFUSED_TO_START`
+ * is the end of who finds, for longer than a stale read lasts, an older `/chain` than it had adopted.
+ */
+function isExplained({ code }: CatenaError, host: Host, invariants: Invariants): boolean {
+  const serverId = invariants.serverIdOf(host);
+  switch (code) {
+    case 'STORAGE':
+    case 'DISK_FULL':
+      return host.diskErrors > 0;
+    case 'DATA_DAMAGED':
+      return serverId !== undefined && invariants.lostDisks.has(serverId);
+    case 'REFUSED_TO_START':
+      return host.hadStaleReads;
+    default:
+      return false;
+  }
+}
 
 export class Simulation implements HostWatch {
   readonly #options: SimulationOptions;
@@ -116,6 +127,7 @@ export class Simulation implements HostWatch {
       pieceChance: random.pick([0, 0, 0.05, 0.5]),
       flipChance: 0,
     };
+    this.#network.capacityBytes = random.pick([512, 4_096, 65_536]);
     this.#coordination = new SimCoordination(this.#world, random.fork());
     this.#invariants = new Invariants(() => this.#hosts);
     const servers = 2 + random.below(4);
@@ -181,10 +193,7 @@ export class Simulation implements HostWatch {
         if (line !== undefined) trace.say(nowMs, name, line);
       }
     }
-    this.#watched(() => {
-      if (event.kind === 'snapshot-installed') this.#invariants.onInstalled(host, event.runs);
-      this.#invariants.onStep(host, effects);
-    });
+    this.#watched(() => this.#invariants.onStep(host, event, effects));
   }
 
   /** A breach is this run's failure, not an error of the server that is looked at. */
@@ -197,7 +206,7 @@ export class Simulation implements HostWatch {
   }
 
   onEnded(host: Host, reason: CatenaError | undefined): void {
-    if (reason !== undefined && !acceptedEnds.has(reason.code)) {
+    if (reason !== undefined && !isExplained(reason, host, this.#invariants)) {
       this.#world.fail(new BreachError(`${host.name} ended: ${reason.code} ${reason.message}`));
       return;
     }

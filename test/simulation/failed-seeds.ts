@@ -8,4 +8,15 @@ export interface FailedSeed {
   readonly bug: string;
 }
 
-export const failedSeeds: readonly FailedSeed[] = [];
+export const failedSeeds: readonly FailedSeed[] = [
+  {
+    seed: 1,
+    ticks: 3_000,
+    bug: 'after backpressure the loop of a server scheduled two turns in each, for ever (process.ts refuses loops that never rest)',
+  },
+  {
+    seed: 10_319,
+    ticks: 3_000,
+    bug: 'a bit turned in the length of a frame: a learner waited for the rest for ever (test/protocol/frame.test.ts), was gated again and again, and kept others out',
+  },
+];

@@ -35,7 +35,7 @@ export const mutants: readonly Mutant[] = [
         after: 'return this.#core.serves;',
       },
     ],
-    seedsMax: 20,
+    seedsMax: 300,
   },
   {
     name: 'epoch-check',
@@ -68,7 +68,7 @@ export const mutants: readonly Mutant[] = [
         after: 'if (false)',
       },
     ],
-    seedsMax: 100,
+    seedsMax: 300,
   },
   {
     name: 'commit-hold',
@@ -80,7 +80,7 @@ export const mutants: readonly Mutant[] = [
         after: 'if (!isHead || !isCurrent)',
       },
     ],
-    seedsMax: 50,
+    seedsMax: 300,
   },
   {
     name: 'sync',
@@ -97,7 +97,7 @@ export const mutants: readonly Mutant[] = [
         after: "const file = await disk.open(source, 'write');",
       },
     ],
-    seedsMax: 50,
+    seedsMax: 300,
   },
   {
     name: 'joiner-gate',
@@ -109,7 +109,7 @@ export const mutants: readonly Mutant[] = [
         after: 'if (false)',
       },
     ],
-    seedsMax: 100,
+    seedsMax: 300,
   },
   {
     name: 'log-match',
@@ -121,7 +121,7 @@ export const mutants: readonly Mutant[] = [
         after: 'const common = Math.min(this.#core.log.lastSeq, body.runs.at(-1)?.lastSeq ?? 0);',
       },
     ],
-    seedsMax: 100,
+    seedsMax: 300,
   },
 ];
 
