@@ -158,7 +158,7 @@ const safe: readonly ModelRun[] = [
     what: 'echo numbers in a chain of three, on a clock',
     model: 'beats',
     expected: 'holds',
-    flags: ['MEMBERS=3', 'ROUNDS=3', 'END=8'],
+    flags: ['MEMBERS=3', 'ROUNDS=2', 'END=8'],
     quick: ['MEMBERS=3', 'ROUNDS=2', 'END=6'],
   },
   {

@@ -116,7 +116,7 @@ export class PeerNetwork {
     this.#options.handler.onLinkDown(link);
   }
 
-  /** For a few times a minute: closes links that stop in the middle of a frame. */
+  /** To be called now and then: closes links that stop in the middle of a frame. */
   sweep(nowMs: number): void {
     for (const { connection } of this.#links.values()) {
       if (nowMs - (connection.midFrameSinceMs ?? nowMs) <= frameStallMs) continue;
