@@ -87,17 +87,10 @@ const rareSites: readonly RareSite[] = [
  */
 function isExplained({ code }: CatenaError, host: Host, invariants: Invariants): boolean {
   const serverId = invariants.serverIdOf(host);
-  switch (code) {
-    case 'STORAGE':
-    case 'DISK_FULL':
-      return host.diskErrors > 0;
-    case 'DATA_DAMAGED':
-      return serverId !== undefined && invariants.lostDisks.has(serverId);
-    case 'REFUSED_TO_START':
-      return host.hadStaleReads;
-    default:
-      return false;
-  }
+  if (code === 'STORAGE' || code === 'DISK_FULL') return host.diskErrors > 0;
+  if (code === 'REFUSED_TO_START') return host.hadStaleReads;
+  const isLost = serverId !== undefined && invariants.lostDisks.has(serverId);
+  return code === 'DATA_DAMAGED' && isLost;
 }
 
 export class Simulation implements HostWatch {
