@@ -70,7 +70,7 @@ test('a client is told who answers, and the view; then it is served', async (t) 
 });
 
 for (const [what, open, code, message] of [
-  ['another version of the protocol', { version: 2 }, 'PROTOCOL', /version 2; .* speaks 1/],
+  ['another version of the protocol', { version: 1 }, 'PROTOCOL', /version 1; .* speaks 2/],
   ['another cluster', { cluster: 'else' }, 'WRONG_CLUSTER', /'default', not 'else'/],
   [
     'a server of a cluster of the same name',
