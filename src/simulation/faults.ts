@@ -341,6 +341,7 @@ export class Faults {
   #damage(): boolean {
     return this.#whileDown((host) => {
       const paths = host.disk.paths().filter((path) => !path.includes('.damaged-'));
+      if (paths.length === 0) return;
       const path = this.random.pick(paths);
       const { length } = host.disk.contents(path);
       if (length === 0) return;
