@@ -117,7 +117,7 @@ for (const [row, what, bytes, reason] of [
     'I1',
     'another version',
     encodeFrame(encodeOpen({ version: 99, cluster })),
-    'protocol version 99; this server speaks 1',
+    `protocol version 99; this server speaks ${protocolVersion}`,
   ],
   [
     'I1',
