@@ -59,6 +59,8 @@ export async function openDataDirectory(options: DataDirectoryOptions): Promise<
   try {
     await disk.makeDirectory(path);
     lock = await disk.lock(path);
+    // What a process that was killed had renamed but not synced is read here, and must be durable before it counts.
+    await disk.syncDirectory(path);
     const found = parseIdentity(await readCheckedJson(disk, join(path, identityName)), path);
     if (found?.restored?.isWhole === false) throw halfRestored(path);
     if (found) {

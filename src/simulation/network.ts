@@ -33,6 +33,7 @@ interface Port {
   readonly process: SimProcess;
   readonly listener: StreamListener;
   open: number;
+  isClosed: boolean;
   onEmpty: (() => void) | undefined;
 }
 
@@ -198,11 +199,12 @@ export class Network {
     if (this.#ports.has(key)) {
       throw Object.assign(new Error(`EADDRINUSE ${key}`), { code: 'EADDRINUSE' });
     }
-    const port: Port = { process, listener, open: 0, onEmpty: undefined };
+    const port: Port = { process, listener, open: 0, isClosed: false, onEmpty: undefined };
     this.#ports.set(key, port);
     return {
       port: address.port,
       close: () => {
+        port.isClosed = true;
         if (this.#ports.get(key) === port) this.#ports.delete(key);
         if (port.open === 0) return Promise.resolve();
         return new Promise((resolve) => {
@@ -228,6 +230,8 @@ export class Network {
     // The machine accepts, whatever its process is doing; the process hears of it in its own time.
     dialer.incoming.greet();
     port.process.post(0, 'accept', () => {
+      // What was accepted for a listener that has closed meanwhile is nobody's.
+      if (port.isClosed) return dialer.incoming.abort();
       const stream = this.#makeStream(connection, acceptor, dialer);
       acceptor.stream = stream;
       port.open += 1;

@@ -247,6 +247,7 @@ export class Simulation implements HostWatch {
 
   async #endFaults(): Promise<void> {
     for (const host of this.#hosts) host.heal();
+    for (const client of this.#clients) client.isCalm = true;
     this.#network.heal();
     this.#coordination.heal();
     // What was planned to end later, ends; who was to come back, comes back.

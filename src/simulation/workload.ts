@@ -33,6 +33,7 @@ export interface WorkloadSettings {
 }
 
 const lanesMax = 10;
+const calmPauseMsMax = 400;
 
 interface Seen {
   readonly at?: OpId;
@@ -43,6 +44,8 @@ export class SimClient {
   readonly process: SimProcess;
   readonly history: HistoryOp[] = [];
   readonly verifications: Verification[] = [];
+  /** Set: what is asked now only shows that there are answers. */
+  isCalm = false;
   /** Set: no op is begun any more. */
   isStopping = false;
   /** Its last op has ended, and it has. */
@@ -92,8 +95,8 @@ export class SimClient {
     const number = this.#number * lanesMax + lane;
     for (let count = 0; !this.isStopping; count++) {
       await this.#perform(client, number, this.#draw(`${number}.${count}`));
-      const { pauseMsMax } = this.#settings;
-      if (pauseMsMax > 0) await delay(this.#random.between(0, pauseMsMax));
+      const pauseMsMax = this.isCalm ? calmPauseMsMax : this.#settings.pauseMsMax;
+      await delay(this.#random.between(0, pauseMsMax));
     }
   }
 
