@@ -183,9 +183,20 @@ interface TableEntry {
   readonly version: number;
 }
 
+/** Bytes that are no text stand there as an object. */
+type Printed = string | object;
+
 function entryOf(line: string): TableEntry {
-  const { key, value, version } = JSON.parse(line) as TableEntry;
-  return { key, value: withoutFiller(value), version };
+  const entry = JSON.parse(line) as { key: Printed; value: Printed; version: number };
+  return {
+    key: textOf(entry.key),
+    value: withoutFiller(textOf(entry.value)),
+    version: entry.version,
+  };
+}
+
+function textOf(printed: Printed): string {
+  return typeof printed === 'string' ? printed : JSON.stringify(printed);
 }
 
 /** The table as reads after everything else, of a state that has whatever was answered. */

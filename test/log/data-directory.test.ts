@@ -221,6 +221,31 @@ function createServerId(): string {
   return 'server-1';
 }
 
+test('D2: metadata that a killed process renamed, but did not sync, is durable once it was read', async (t) => {
+  const disk = new MemoryDisk();
+  const open = (): ReturnType<typeof openDataDirectory> =>
+    openDataDirectory({ path: '/data', disk: disk.mount(), createServerId });
+  const first = await open();
+  await first.writeMeta({ epoch: 1 });
+  const renamed = new Promise<void>((resolve) => {
+    disk.setFault(({ kind }) => {
+      if (kind !== 'sync-directory') return undefined;
+      resolve();
+      return { until: new Promise(() => {}) };
+    });
+  });
+  void first.writeMeta({ epoch: 2 });
+  await renamed;
+  disk.kill();
+  t.deepEqual(await (await open()).readMeta(), { epoch: 2 }, 'the next process acts on it');
+  disk.crash();
+  t.deepEqual(
+    await (await open()).readMeta(),
+    { epoch: 2 },
+    'so it must be there after a power cut',
+  );
+});
+
 for (const [name, prepare] of beginnings) {
   test(`D2: a power cut at any step of the first opening of ${name} is put right`, async (t) => {
     const open = (disk: MemoryDisk): ReturnType<typeof openDataDirectory> =>
